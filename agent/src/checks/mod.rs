@@ -1,0 +1,5 @@
+//! Is it well?
+
+mod spec;
+
+pub use spec::CheckSpec;

@@ -1,0 +1,1 @@
+//! Calls on their way to where they can be answered.

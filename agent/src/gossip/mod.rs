@@ -1,0 +1,5 @@
+//! Who is alive.
+
+mod member;
+
+pub use member::{Member, MemberStatus};

@@ -1,0 +1,152 @@
+//! A request and its answer as plain values, and what a handler may ask for. One file adapts hyper to them
+//! (`runtime/http.rs`), the internal RPC carries them as they are, tests build them by hand.
+
+use crate::http::params::Params;
+use crate::local::Change;
+use crate::time::Instant;
+use bytes::Bytes;
+use lictor_catalog::{Command, Index, Query};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The methods that any of our endpoints has, and one for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+    Options,
+    Head,
+    Other,
+}
+
+/// One request of the HTTP API, wherever it came in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub method: Method,
+    /// As sent: still percent-encoded, with the leading `/v1/`.
+    pub path: String,
+    pub params: Params,
+    /// From `X-Consul-Token` or `Authorization: Bearer`; `?token=` is in `params`.
+    pub token: String,
+    /// The `Accept` and `Cache-Control` headers, empty when absent.
+    pub accept: String,
+    pub cache_control: String,
+    pub body: Bytes,
+    /// Who asked; absent on a unix socket.
+    pub source: Option<IpAddr>,
+}
+
+/// The answer to a [`Call`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    pub status: u16,
+    /// Lower-case names.
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An empty body.
+    #[must_use]
+    pub const fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// JSON that is ready to send.
+    #[must_use]
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self::empty(200).with("content-type", "application/json").body(body)
+    }
+
+    /// Plain text, as all errors are: no newline at the end.
+    #[must_use]
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        Self::empty(status).with("content-type", "text/plain; charset=utf-8").body(body.into())
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Consistency {
+    /// The leader under its lease.
+    #[default]
+    Default,
+    /// The leader after asking a quorum.
+    Consistent,
+    /// Any server that has caught up once.
+    Stale,
+}
+
+/// Wait until the answer's index is above `min_index`, at most `wait` (already bounded, jitter not yet added).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocking {
+    pub min_index: Index,
+    pub wait: Duration,
+}
+
+/// How rows become bytes. Equal (query, encoding) has equal bytes at equal index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Encoding {
+    pub pretty: bool,
+    /// A key's value as it is (`?raw`).
+    pub raw: bool,
+}
+
+/// A read of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub query: Query,
+    pub encoding: Encoding,
+    pub consistency: Consistency,
+    pub blocking: Option<Blocking>,
+}
+
+/// How a write is answered once it is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteAnswer {
+    /// `true`, or `false` when a compare-and-set did not match.
+    Boolean,
+    /// 200 without a body.
+    Empty,
+}
+
+/// Something that the agent itself must do, answered when it is done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Changes what this agent owns; answered when it is persisted.
+    Local(Change),
+    Join(Vec<String>),
+    Leave,
+    ForceLeave {
+        node: String,
+        prune: bool,
+    },
+}
+
+/// What a handler decides to do with a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    Answer(Reply),
+    Read(Read),
+    Write(Command, WriteAnswer),
+    Act(Act),
+}
+
+/// When a call has to be answered at the latest, whoever answers it.
+pub type Deadline = Instant;

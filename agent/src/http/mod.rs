@@ -1,0 +1,4 @@
+//! The HTTP API as plain values: routes, handlers, JSON shapes.
+
+pub mod call;
+pub mod params;

@@ -1,0 +1,1 @@
+//! Blocking queries as values.

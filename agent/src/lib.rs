@@ -1,0 +1,17 @@
+//! The lictor agent: gossip, checks, local state, consensus, and the faces around them.
+
+pub mod checks;
+pub mod cli;
+pub mod config;
+pub mod consensus;
+pub mod dice;
+pub mod forward;
+pub mod gossip;
+pub mod http;
+pub mod hub;
+pub mod json;
+pub mod local;
+pub mod rpc;
+pub mod runtime;
+pub mod server;
+pub mod time;

@@ -1,0 +1,1 @@
+//! What servers and agents say to each other.

@@ -1,0 +1,133 @@
+//! Moments and the Go notation of durations. A moment is handed in by the runtime (or the simulator); nothing here asks
+//! a clock.
+
+use std::fmt::Write as _;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A moment on this process's monotonic clock, which counts suspended time: nanoseconds since some fixed start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    /// Zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A text that is not a duration in Go's notation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("time: invalid duration {0:?}")]
+pub struct BadDuration(pub String);
+
+/// Reads Go's notation: `10s`, `1h30m`, `1.5s`, `250ms`, `0`. Negative spans are refused.
+///
+/// # Errors
+/// [`BadDuration`] with the text as given.
+pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
+    let bad = || BadDuration(text.to_owned());
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    let mut nanos = 0.0_f64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let number: f64 = rest[..digits].parse().map_err(|_: std::num::ParseFloatError| bad())?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        nanos += number
+            * match &rest[..unit] {
+                "ns" => 1.0,
+                "us" | "µs" | "μs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                _ => return Err(bad()),
+            };
+        rest = &rest[unit..];
+    }
+    if nanos > i64::MAX as f64 { Err(bad()) } else { Ok(Duration::from_nanos(nanos.round() as u64)) }
+}
+
+/// Writes Go's notation: `10s`, `1h30m0s`, `1.5s`, `250ms`, `0s`.
+#[must_use]
+pub fn format_duration(span: Duration) -> String {
+    let nanos = span.as_nanos();
+    let decimal = |unit: u128| {
+        let mut text = (nanos / unit).to_string();
+        let fraction = nanos % unit;
+        if fraction > 0 {
+            let width = unit.ilog10() as usize;
+            let _ = write!(text, ".{fraction:0width$}");
+            text.truncate(text.trim_end_matches('0').len());
+        }
+        text
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(1_000_000)),
+        _ => {
+            let (hours, minutes) = (span.as_secs() / 3600, span.as_secs() / 60 % 60);
+            let seconds = Duration::new(span.as_secs() % 60, span.subsec_nanos());
+            let mut text = String::new();
+            if hours > 0 {
+                let _ = write!(text, "{hours}h");
+            }
+            if hours > 0 || minutes > 0 {
+                let _ = write!(text, "{minutes}m");
+            }
+            let whole = format!("{}.{:09}", seconds.as_secs(), seconds.subsec_nanos());
+            text.push_str(whole.trim_end_matches('0').trim_end_matches('.'));
+            text.push('s');
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_durations_read_and_write() {
+        for (text, nanos, shown) in [
+            ("10s", 10_000_000_000, "10s"),
+            ("1h30m", 5_400_000_000_000, "1h30m0s"),
+            ("1.5s", 1_500_000_000, "1.5s"),
+            ("250ms", 250_000_000, "250ms"),
+            ("1m0.5s", 60_500_000_000, "1m0.5s"),
+            ("100us", 100_000, "100µs"),
+            ("0", 0, "0s"),
+            ("15000ms", 15_000_000_000, "15s"),
+        ] {
+            let span = parse_duration(text).expect(text);
+            assert_eq!((span.as_nanos(), format_duration(span).as_str()), (nanos, shown), "{text}");
+        }
+        for bad in ["", "nope", "10", "-5s", "5x", "s", "."] {
+            assert_eq!(parse_duration(bad), Err(BadDuration(bad.to_owned())));
+        }
+    }
+}

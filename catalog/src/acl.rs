@@ -1,0 +1,24 @@
+//! Who may see what. Queries ask it for each row; until access control is built, [`AllowAll`] answers.
+
+/// A decision for each row that a query is about to give out.
+pub trait Authorizer {
+    fn node_read(&self, node: &str) -> bool;
+    fn service_read(&self, service: &str) -> bool;
+    fn key_read(&self, key: &str) -> bool;
+}
+
+/// Everything is allowed: the authorizer of a datacenter without access control.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl Authorizer for AllowAll {
+    fn node_read(&self, _: &str) -> bool {
+        true
+    }
+    fn service_read(&self, _: &str) -> bool {
+        true
+    }
+    fn key_read(&self, _: &str) -> bool {
+        true
+    }
+}

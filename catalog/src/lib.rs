@@ -1,0 +1,20 @@
+//! The replicated truth of a lictor datacenter, as a pure value.
+//!
+//! A [`Store`] holds nodes, services, checks and keys. It changes only by [`Store::apply`], one [`Command`] at a time, in
+//! the order of the replicated log; every server that applies the same commands holds the same store. A clone of a store
+//! is a snapshot and costs O(1). Reads are [`Query`] values, evaluated by pure functions in [`query`].
+//!
+//! What this crate never does: it opens no socket and no file, starts no thread, reads no clock, rolls no dice, and
+//! knows neither JSON nor DNS. Time, ids and tokens are resolved into the command by whoever proposes it.
+
+pub mod acl;
+pub mod command;
+pub mod model;
+pub mod query;
+pub mod store;
+
+pub use acl::{AllowAll, Authorizer};
+pub use command::{Command, Deregister, Entry, KvCommand, Register};
+pub use model::{Check, Index, KvEntry, Node, Service, Status};
+pub use query::{Query, Rows};
+pub use store::{Applied, Outcome, Refusal, Store, Touched, Watch};

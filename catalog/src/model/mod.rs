@@ -1,0 +1,26 @@
+//! What the catalog speaks of. Plain values; nothing here knows how it is stored, sent or shown.
+
+mod check;
+mod kv;
+mod name;
+mod node;
+mod service;
+
+pub use check::{Check, CheckDefinition, Status};
+pub use kv::KvEntry;
+pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};
+pub use node::Node;
+pub use service::{Connect, Locality, Service, ServiceAddress, ServiceKind, Weights};
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A position in the replicated log, and what clients see as `X-Consul-Index`. Zero means "never".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Index(pub u64);
+
+impl fmt::Display for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
