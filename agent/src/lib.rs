@@ -15,3 +15,4 @@ pub mod rpc;
 pub mod runtime;
 pub mod server;
 pub mod time;
+pub mod view;

@@ -2,4 +2,4 @@
 
 mod spec;
 
-pub use spec::CheckSpec;
+pub use spec::{CheckSpec, SpecError};
