@@ -1,1 +1,262 @@
-//! Blocking queries as values.
+//! Blocking queries as values. This page is their whole contract.
+//!
+//! A waiting read is a [`Waiter`]: a query, the index its client has seen, and a deadline. It is answered when its
+//! query's index is above that index, or at the deadline with whatever the answer is then. Who waits is kept by what he
+//! waits for ([`Watch`]); a published batch looks only at the waiters of what it touched. Equal (query, encoding) is one
+//! *group*: evaluated once and encoded once for each batch that touches it, and all its members get the same bytes.
+//!
+//! No wake-up is lost: registration compares with the hub's own latest view *after* the waiter is filed, and a view
+//! reaches the hub before its batch is answered to anybody. No early answer is given either: a touched group whose index
+//! is still at or below a member's lets that member sleep on. A replaced store (snapshot installed) wakes everybody.
+//!
+//! What the hub never does: it knows no socket, no clock and no thread. One thread owns it in production
+//! (`runtime/hub.rs`); the simulator owns it directly.
+
+use crate::http::call::{Blocking, Encoding, Read};
+use crate::http::wire::{self, Encoded};
+use crate::time::Instant;
+use crate::view::View;
+use lictor_catalog::{AllowAll, Index, Query, Touched, Watch};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The most reads that may wait at one agent; the next one is refused.
+pub const WAITERS_MAX: usize = 100_000;
+
+/// By which the asker recognises his answer.
+pub type WaitId = u64;
+
+/// A read that waits.
+#[derive(Clone, Debug)]
+pub struct Waiter {
+    pub id: WaitId,
+    pub query: Query,
+    pub encoding: Encoding,
+    pub min_index: Index,
+    pub deadline: Instant,
+}
+
+impl Waiter {
+    /// `None` when the read does not block.
+    #[must_use]
+    pub fn of(read: &Read, id: WaitId, now: Instant) -> Option<Self> {
+        let Blocking { min_index, wait } = read.blocking?;
+        Some(Self { id, query: read.query.clone(), encoding: read.encoding, min_index, deadline: now + wait })
+    }
+}
+
+/// What a read found: one evaluation, one encoding, shared by all who asked the same.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub index: Index,
+    pub encoded: Encoded,
+    /// The view it was found in.
+    pub view: Arc<View>,
+}
+
+/// Evaluates and encodes a read at once.
+#[must_use]
+pub fn find(view: &Arc<View>, query: &Query, encoding: Encoding, datacenter: &str) -> Found {
+    let (index, rows) = query.run(&view.store, &AllowAll);
+    Found { index, encoded: wire::encode(query, &rows, encoding, datacenter), view: Arc::clone(view) }
+}
+
+/// There are too many waiting reads already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{WAITERS_MAX} reads are waiting at this agent already; try again later or wait at another agent")]
+pub struct Full;
+
+type Key = (Query, Encoding);
+
+#[derive(Debug, Default)]
+struct Group {
+    /// By the index each member has seen: those at the front wake first.
+    members: BTreeSet<(Index, WaitId)>,
+}
+
+/// How often the hub worked; the difference is what sharing saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub evaluations: u64,
+    pub encodes: u64,
+    pub answers: u64,
+}
+
+/// All waiting reads of one agent.
+#[derive(Debug)]
+pub struct Hub {
+    datacenter: String,
+    view: Arc<View>,
+    groups: HashMap<Key, Group>,
+    by_watch: BTreeMap<Watch, BTreeSet<u64>>,
+    /// Groups are named by number in `by_watch`; a number is never used twice.
+    names: HashMap<Key, u64>,
+    keys: BTreeMap<u64, Key>,
+    waiters: HashMap<WaitId, (u64, Index, Instant)>,
+    deadlines: BTreeSet<(Instant, WaitId)>,
+    next_name: u64,
+    pub counters: Counters,
+}
+
+impl Hub {
+    #[must_use]
+    pub fn new(datacenter: String, view: Arc<View>) -> Self {
+        Self {
+            datacenter,
+            view,
+            groups: HashMap::new(),
+            by_watch: BTreeMap::new(),
+            names: HashMap::new(),
+            keys: BTreeMap::new(),
+            waiters: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next_name: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Files a waiting read, or answers it at once when the hub's view is already past its index.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing was filed.
+    pub fn wait(&mut self, waiter: Waiter, answers: &mut Vec<(WaitId, Found)>) -> Result<(), Full> {
+        if self.waiters.len() >= WAITERS_MAX {
+            return Err(Full);
+        }
+        let key = (waiter.query, waiter.encoding);
+        let name = match self.names.get(&key) {
+            Some(&name) => name,
+            None => self.open(&key),
+        };
+        self.groups.entry(key).or_default().members.insert((waiter.min_index, waiter.id));
+        self.waiters.insert(waiter.id, (name, waiter.min_index, waiter.deadline));
+        self.deadlines.insert((waiter.deadline, waiter.id));
+        self.wake(name, answers);
+        Ok(())
+    }
+
+    /// The asker went away.
+    pub fn cancel(&mut self, id: WaitId) {
+        self.remove(id);
+    }
+
+    /// A newer view, and what differs. Answers whose index rose are appended.
+    pub fn published(&mut self, view: Arc<View>, touched: &Touched, answers: &mut Vec<(WaitId, Found)>) {
+        self.view = view;
+        let woken: BTreeSet<u64> = if touched.all {
+            // A restored store may stand at a lower index: whoever waits gets the new truth now.
+            let all: Vec<WaitId> = self.waiters.keys().copied().collect();
+            self.answer_all(all, answers);
+            BTreeSet::new()
+        } else {
+            touched.watches.iter().flat_map(|watch| self.watchers(watch)).collect()
+        };
+        for name in woken {
+            self.wake(name, answers);
+        }
+    }
+
+    /// Answers every waiter whose deadline has come, with the state of now.
+    pub fn timer(&mut self, now: Instant, answers: &mut Vec<(WaitId, Found)>) {
+        let due: Vec<WaitId> = self.deadlines.range(..=(now, WaitId::MAX)).map(|&(_, id)| id).collect();
+        self.answer_all(due, answers);
+    }
+
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|&(deadline, _)| deadline)
+    }
+
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    fn open(&mut self, key: &Key) -> u64 {
+        let name = self.next_name;
+        self.next_name += 1;
+        self.names.insert(key.clone(), name);
+        self.keys.insert(name, key.clone());
+        for watch in key.0.watches() {
+            self.by_watch.entry(watch).or_default().insert(name);
+        }
+        name
+    }
+
+    /// The groups that a touched thing may concern. A key concerns its own waiters and those of every prefix of it.
+    fn watchers(&self, watch: &Watch) -> Vec<u64> {
+        let mut found: Vec<u64> = self.by_watch.get(watch).into_iter().flatten().copied().collect();
+        if let Watch::Key(key) = watch {
+            let prefixes = (0..=key.len()).filter(|&end| key.is_char_boundary(end)).map(|end| &key[..end]);
+            for prefix in prefixes {
+                found.extend(self.by_watch.get(&Watch::Prefix(prefix.into())).into_iter().flatten());
+            }
+        }
+        found
+    }
+
+    /// Evaluates a group once and answers those of its members that the index has passed.
+    fn wake(&mut self, name: u64, answers: &mut Vec<(WaitId, Found)>) {
+        let Some(key) = self.keys.get(&name).cloned() else { return };
+        let (index, rows) = key.0.run(&self.view.store, &AllowAll);
+        self.counters.evaluations += 1;
+        let passed: Vec<WaitId> = self
+            .groups
+            .get(&key)
+            .map(|group| group.members.range(..(index, 0)).map(|&(_, id)| id).collect())
+            .unwrap_or_default();
+        if passed.is_empty() {
+            return;
+        }
+        let encoded = wire::encode(&key.0, &rows, key.1, &self.datacenter);
+        self.counters.encodes += 1;
+        let found = Found { index, encoded, view: Arc::clone(&self.view) };
+        for id in passed {
+            self.remove(id);
+            self.counters.answers += 1;
+            answers.push((id, found.clone()));
+        }
+    }
+
+    /// Answers these waiters whatever their index, still encoding once a group.
+    fn answer_all(&mut self, ids: Vec<WaitId>, answers: &mut Vec<(WaitId, Found)>) {
+        let mut ready: BTreeMap<u64, Found> = BTreeMap::new();
+        for id in ids {
+            let Some(&(name, ..)) = self.waiters.get(&id) else { continue };
+            if !ready.contains_key(&name) {
+                let Some((query, encoding)) = self.keys.get(&name) else { continue };
+                ready.insert(name, find(&self.view, query, *encoding, &self.datacenter));
+                self.counters.evaluations += 1;
+                self.counters.encodes += 1;
+            }
+            self.remove(id);
+            self.counters.answers += 1;
+            answers.push((id, ready[&name].clone()));
+        }
+    }
+
+    fn remove(&mut self, id: WaitId) {
+        let Some((name, min_index, deadline)) = self.waiters.remove(&id) else { return };
+        self.deadlines.remove(&(deadline, id));
+        let Some(key) = self.keys.get(&name) else { return };
+        let Some(group) = self.groups.get_mut(key) else { return };
+        group.members.remove(&(min_index, id));
+        if group.members.is_empty() {
+            self.close(name);
+        }
+    }
+
+    fn close(&mut self, name: u64) {
+        let Some(key) = self.keys.remove(&name) else { return };
+        self.groups.remove(&key);
+        self.names.remove(&key);
+        for watch in key.0.watches() {
+            if let Some(names) = self.by_watch.get_mut(&watch) {
+                names.remove(&name);
+                if names.is_empty() {
+                    self.by_watch.remove(&watch);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Everything the agent reacts to: one closed enum.
+
+use crate::checks::Outcome;
+use crate::consensus::{BootstrapLetter, EngineId, Letter, News};
+use crate::effect::{Pushed, Ticket};
+use crate::http::call::Act;
+use bytes::Bytes;
+use lictor_catalog::model::CheckId;
+use lictor_catalog::{Command, Store};
+use std::net::SocketAddr;
+use uuid::Uuid;
+
+/// The world's doings. The moment they are handed in at is an argument of `Agent::step`.
+#[derive(Debug)]
+pub enum Event {
+    /// A gossip packet.
+    Packet { from: SocketAddr, bytes: Bytes },
+    /// A request on the gossip port's TCP side; answered under its ticket.
+    GossipAsked { ticket: Ticket, from: SocketAddr, body: Bytes },
+    /// The answer to an `Effect::Dial`; `None` when it failed.
+    GossipAnswered { dial: u64, answer: Option<Bytes> },
+    /// A letter of the consensus engine, with the state that travels beside it, if it needs one.
+    Letter { from: EngineId, letter: Letter, state: Option<Store> },
+    /// How a connection to a peer fares.
+    Peer { peer: EngineId, news: News },
+    Bootstrap { from: Uuid, letter: BootstrapLetter },
+    /// Everything up to this batch is on the disk.
+    Stored { batch: u64 },
+    /// The disk has no space; the batch is kept and written again.
+    StoreFull { batch: u64 },
+    Probed { check: CheckId, run: u64, outcome: Outcome },
+    /// A local change is on the disk, or could not be written.
+    Persisted { ticket: Ticket, failed: Option<(String, String)> },
+    /// A write, on the server that takes itself for the leader.
+    Write { ticket: Ticket, command: Command },
+    /// A read that wants to be as fresh as a quorum knows.
+    ReadIndex { ticket: Ticket },
+    Act { ticket: Ticket, act: Act },
+    /// Names in `retry_join` were resolved.
+    Join { addresses: Vec<SocketAddr>, ticket: Ticket },
+    /// What the catalog holds of this node, for anti-entropy.
+    Fetched { rows: Option<Store> },
+    Pushed { ticket: Ticket, result: Pushed },
+}

@@ -1,0 +1,78 @@
+//! Where DNS gets its rows: a server from its own view; a client agent asks a server for the part that a name needs, and
+//! falls back on the last part it got when no server answers.
+
+use crate::dice::Dice;
+use crate::runtime::clock;
+use crate::runtime::handle::Handle;
+use crate::runtime::rpc::client::Client;
+use lictor_catalog::Store;
+use lictor_catalog::store::Scope;
+use lictor_dns::{Source, Unavailable};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A server that has not sent a part by then is passed over.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// Servers asked for one part.
+const TRIES: usize = 3;
+/// Names whose last part is kept for when all servers are gone.
+const KEPT_MAX: usize = 4096;
+
+/// The rows behind a client agent's answers.
+#[derive(Debug)]
+pub struct Parts {
+    handle: Arc<Handle>,
+    client: Arc<Client>,
+    dice: Mutex<Dice>,
+    kept: Mutex<HashMap<Scope, Store>>,
+}
+
+impl Parts {
+    #[must_use]
+    pub fn new(handle: Arc<Handle>, client: Arc<Client>, dice: Dice) -> Self {
+        Self { handle, client, dice: Mutex::new(dice), kept: Mutex::default() }
+    }
+
+    fn keep(&self, scope: Scope, part: &Store) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_MAX || kept.contains_key(&scope) {
+            kept.insert(scope, part.clone());
+        }
+    }
+
+    /// The rows that this scope needs.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when no server answers and none ever did for this scope.
+    pub async fn fetch(&self, scope: Scope) -> Result<Store, Unavailable> {
+        let local = self.handle.local.load_full();
+        let mut servers = crate::server::rpc_addresses(&local.members, &self.handle.facts.datacenter);
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).shuffle(&mut servers);
+        for server in servers.into_iter().take(TRIES) {
+            if let Ok(part) = self.client.part(server, &scope, PATIENCE).await {
+                self.keep(scope, &part);
+                return Ok(part);
+            }
+        }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&scope).cloned().ok_or(Unavailable)
+    }
+}
+
+impl Source for Parts {
+    fn load(&self, _: &Scope) -> Result<Option<Store>, Unavailable> {
+        if !self.handle.facts.server {
+            return Ok(None);
+        }
+        let view = self.handle.view.load();
+        if view.caught_up { Ok(Some(view.store.clone())) } else { Err(Unavailable) }
+    }
+
+    async fn fetch(&self, scope: Scope) -> Result<Store, Unavailable> {
+        Self::fetch(self, scope).await
+    }
+
+    fn now_unix(&self) -> u32 {
+        u32::try_from(clock::unix_ms() / 1000).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,124 @@
+//! The handle by which everything outside the agent's thread reads what it published and asks it for something.
+//!
+//! Reading is wait-free. Asking is an event with a ticket; the answer comes back through a one-shot channel.
+
+use crate::effect::{Answer, Ticket};
+use crate::event::Event;
+use crate::http::call::Act;
+use crate::rpc::Unserved;
+use crate::runtime::clock;
+use crate::runtime::mailbox::{Lane, Mailbox};
+use crate::time::Instant;
+use crate::view::{Facts, LocalView, View};
+use arc_swap::ArcSwap;
+use lictor_catalog::Command;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Answers awaited, by ticket.
+type Waiting = HashMap<Ticket, oneshot::Sender<Answer>>;
+
+/// What is shared between the agent's thread and everybody who asks it.
+#[derive(Debug)]
+pub struct Handle {
+    pub facts: Arc<Facts>,
+    pub mailbox: Mailbox,
+    pub view: ArcSwap<View>,
+    pub local: ArcSwap<LocalView>,
+    /// Rises whenever leader, epoch or readiness change: whoever holds a call tries again.
+    pub leadership: watch::Sender<u64>,
+    /// Rises with every applied index: reads that wait for their read index look again.
+    pub applied: watch::Sender<u64>,
+    tickets: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+impl Handle {
+    #[must_use]
+    pub fn new(facts: Arc<Facts>, local: Arc<LocalView>) -> Self {
+        Self {
+            facts,
+            mailbox: Mailbox::default(),
+            view: ArcSwap::from_pointee(View::default()),
+            local: ArcSwap::new(local),
+            leadership: watch::Sender::new(0),
+            applied: watch::Sender::new(0),
+            tickets: AtomicU64::new(1),
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A ticket that nobody else has.
+    pub fn ticket(&self) -> Ticket {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Gives an answer to whoever waits under the ticket, if he still does.
+    pub fn answer(&self, ticket: Ticket, answer: Answer) {
+        let asker = self.waiting().remove(&ticket);
+        if let Some(asker) = asker {
+            let _ = asker.send(answer);
+        }
+    }
+
+    async fn ask(&self, deadline: Instant, event: impl FnOnce(Ticket) -> Event) -> Answer {
+        let ticket = self.ticket();
+        let (sender, answer) = oneshot::channel();
+        self.waiting().insert(ticket, sender);
+        let guard = Forget { handle: self, ticket };
+        if self.mailbox.push(Lane::Calls, event(ticket)).is_err() {
+            return Answer::Unserved(Unserved::Busy);
+        }
+        let answered = tokio::time::timeout(patience(deadline), answer).await;
+        drop(guard);
+        match answered {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Answer::Unknown,
+        }
+    }
+
+    /// Proposes a command on this server.
+    pub async fn write(&self, command: Command, deadline: Instant) -> Answer {
+        self.ask(deadline, |ticket| Event::Write { ticket, command }).await
+    }
+
+    /// Asks a quorum how far the truth reaches.
+    pub async fn read_index(&self, deadline: Instant) -> Answer {
+        self.ask(deadline, |ticket| Event::ReadIndex { ticket }).await
+    }
+
+    /// Has the agent do something.
+    pub async fn act(&self, act: Act, deadline: Instant) -> Answer {
+        self.ask(deadline, |ticket| Event::Act { ticket, act }).await
+    }
+
+    /// Joins through these addresses.
+    pub async fn join(&self, addresses: Vec<std::net::SocketAddr>, deadline: Instant) -> Answer {
+        self.ask(deadline, |ticket| Event::Join { addresses, ticket }).await
+    }
+}
+
+/// How long until then.
+#[must_use]
+pub fn patience(deadline: Instant) -> Duration {
+    deadline.since(clock::now())
+}
+
+/// An asker who goes away is forgotten, so that unanswered tickets do not pile up.
+struct Forget<'a> {
+    handle: &'a Handle,
+    ticket: Ticket,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.handle.waiting().remove(&self.ticket);
+    }
+}

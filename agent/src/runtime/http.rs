@@ -1,0 +1,225 @@
+//! The one file that turns hyper's requests into [`Call`]s and [`Reply`]s into hyper's responses, over TCP and unix
+//! sockets, HTTP/1.1 and HTTP/2 alike. It decides nothing about what a call means.
+
+use crate::http::call::{Call, Method, Reply};
+use crate::http::params::Params;
+use crate::http::route;
+use crate::runtime::dispatch::Dispatcher;
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+/// A client that has not sent its request's head by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD_MAX: usize = 64 << 10;
+
+/// How many connections each address has open (`limits.http_max_conns_per_client`).
+#[derive(Debug)]
+pub struct Connections {
+    max: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Connections {
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { max, open: Mutex::default() }
+    }
+
+    fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Seat> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(from).or_default();
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { connections: Arc::clone(self), from })
+    }
+}
+
+/// One open connection; gives its place back when dropped.
+struct Seat {
+    connections: Arc<Connections>,
+    from: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// Serves a TCP port until the task is dropped.
+pub async fn serve_tcp(listener: TcpListener, dispatcher: Arc<Dispatcher>, connections: Arc<Connections>) {
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of descriptors: let some connections end.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(seat) = connections.enter(peer.ip()) else {
+            tracing::debug!("closed a connection from {}: it has too many open already", peer.ip());
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let dispatcher = Arc::clone(&dispatcher);
+        tokio::spawn(async move {
+            connection(stream, Some(peer.ip()), dispatcher).await;
+            drop(seat);
+        });
+    }
+}
+
+/// Serves a unix socket until the task is dropped.
+pub async fn serve_unix(listener: UnixListener, dispatcher: Arc<Dispatcher>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        tokio::spawn(connection(stream, None, Arc::clone(&dispatcher)));
+    }
+}
+
+async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let dispatcher = Arc::clone(&dispatcher);
+        async move { Ok::<_, Infallible>(answer(request, source, &dispatcher).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
+        .pipeline_flush(true)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(64 << 10)
+        .max_concurrent_streams(1024);
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
+    let gzip = wants_gzip(&request);
+    let (mut call, body) = call(request, source, dispatcher.handle.facts.dev);
+    let cap = route::body_max(&call, &dispatcher.handle.facts);
+    if !body.is_end_stream() {
+        let declared = body.size_hint().lower();
+        match super::rpc::whole(body, cap).await {
+            Ok(bytes) => call.body = bytes,
+            Err(super::rpc::BadBody) => return respond(route::too_large(&call, declared, cap), false),
+        }
+    }
+    respond(dispatcher.serve(call).await, gzip)
+}
+
+fn wants_gzip(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(',').any(|coding| coding.trim().split(';').next() == Some("gzip")))
+}
+
+fn method(method: &http::Method) -> Method {
+    match *method {
+        http::Method::GET => Method::Get,
+        http::Method::PUT => Method::Put,
+        http::Method::POST => Method::Post,
+        http::Method::DELETE => Method::Delete,
+        http::Method::OPTIONS => Method::Options,
+        http::Method::HEAD => Method::Head,
+        _ => Method::Other,
+    }
+}
+
+/// Everything but the body.
+fn call(request: Request<Incoming>, source: Option<IpAddr>, dev: bool) -> (Call, Incoming) {
+    let (parts, body) = request.into_parts();
+    let text = |name: HeaderName| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let mut token = text(HeaderName::from_static("x-consul-token"));
+    if token.is_empty() {
+        let authorization = text(header::AUTHORIZATION);
+        if let Some((scheme, rest)) = authorization.split_once(' ')
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            rest.split(' ').next().unwrap_or_default().clone_into(&mut token);
+        }
+    }
+    let mut params = parts.uri.query().map(Params::parse).unwrap_or_default();
+    if dev {
+        params.push("pretty", "");
+    }
+    let call = Call {
+        method: method(&parts.method),
+        path: parts.uri.path().to_owned(),
+        params,
+        token,
+        accept: text(header::ACCEPT),
+        cache_control: text(header::CACHE_CONTROL),
+        body: Bytes::new(),
+        source,
+    };
+    (call, body)
+}
+
+fn respond(reply: Reply, gzip: bool) -> Response<Full<Bytes>> {
+    let Reply { status, headers, body } = reply;
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().reserve(headers.len() + 2);
+    for (name, value) in headers {
+        let name = match name {
+            std::borrow::Cow::Borrowed(name) => Ok(HeaderName::from_static(name)),
+            std::borrow::Cow::Owned(name) => HeaderName::try_from(name),
+        };
+        let value = match value {
+            std::borrow::Cow::Borrowed(value) => HeaderValue::from_str(value),
+            std::borrow::Cow::Owned(value) => HeaderValue::try_from(value),
+        };
+        if let (Ok(name), Ok(value)) = (name, value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    let body = if gzip && !body.is_empty() {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        compress(&body)
+    } else {
+        body
+    };
+    *response.body_mut() = Full::new(body);
+    response
+}
+
+fn compress(body: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4 + 64), Compression::fast());
+    let written = encoder.write_all(body).and_then(|()| encoder.finish());
+    written.expect("memory is the only sink").into()
+}

@@ -1,0 +1,276 @@
+//! Connections to servers: one for short calls and one for waiting calls to each, opened when needed, and one long
+//! stream of letters to each peer of the log. A broken connection is forgotten and opened anew by the next call.
+
+use super::{frame, whole};
+use crate::consensus::{BootstrapLetter, EngineId, Letter, News};
+use crate::event::Event;
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello};
+use crate::runtime::handle::Handle;
+use crate::runtime::mailbox::Lane;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lictor_catalog::Store;
+use lictor_catalog::store::{Restore, Scope};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// A server that does not answer the connection attempt by then is taken for unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// A waiting call's connection is probed this often, so that a silent cut is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Letters waiting for a slow peer; more are dropped, as a network would.
+const LETTERS_MAX: usize = 4096;
+/// Chunks of a store under way.
+const CHUNKS_MAX: usize = 8;
+
+type Payload = UnsyncBoxBody<Bytes, Infallible>;
+type Sender = SendRequest<Payload>;
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// It surely did not arrive.
+    NotSent,
+    /// The server does not talk to this agent, and says why.
+    Refused(String),
+    /// It may have arrived.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Class {
+    Short,
+    Waiting,
+}
+
+/// All connections of this agent to servers.
+#[derive(Debug)]
+pub struct Client {
+    hello: Mutex<Hello>,
+    open: tokio::sync::Mutex<HashMap<(SocketAddr, Class), Sender>>,
+    letters: Mutex<HashMap<EngineId, (SocketAddr, mpsc::Sender<Bytes>)>>,
+    from: OnceLock<EngineId>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(hello: Hello) -> Self {
+        Self { hello: Mutex::new(hello), open: tokio::sync::Mutex::default(), letters: Mutex::default(), from: OnceLock::new() }
+    }
+
+    /// How this agent introduces itself from now on.
+    pub fn introduce(&self, change: impl FnOnce(&mut Hello)) {
+        change(&mut self.hello.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How this agent introduces itself.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        self.hello.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whose letters these are.
+    pub fn sign(&self, from: EngineId) {
+        let _ = self.from.set(from);
+    }
+
+    async fn connection(&self, to: SocketAddr, class: Class) -> Result<Sender, Failed> {
+        if let Some(sender) = self.open.lock().await.get(&(to, class)).filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        let sender = self.connect(to).await?;
+        self.open.lock().await.insert((to, class), sender.clone());
+        Ok(sender)
+    }
+
+    async fn connect(&self, to: SocketAddr) -> Result<Sender, Failed> {
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) | Err(_) => return Err(Failed::NotSent),
+        };
+        // Small letters must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(stream))
+            .await;
+        let Ok((mut sender, connection)) = handshake else { return Err(Failed::NotSent) };
+        tokio::spawn(connection);
+        let hello = rpc::encode(&self.hello());
+        let response = match tokio::time::timeout(CONNECT_TIMEOUT, post(&mut sender, "/hello", full(hello))).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) | Err(_) => return Err(Failed::NotSent),
+        };
+        if response.status() == StatusCode::OK {
+            return Ok(sender);
+        }
+        let reason = whole(response.into_body(), 4096).await.unwrap_or_default();
+        Err(Failed::Refused(String::from_utf8_lossy(&reason).into_owned()))
+    }
+
+    /// Sends and waits for the answer, at most `patience`.
+    async fn ask(
+        &self,
+        to: SocketAddr,
+        class: Class,
+        path: &'static str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, Failed> {
+        let mut sender = self.connection(to, class).await?;
+        if sender.ready().await.is_err() {
+            self.open.lock().await.remove(&(to, class));
+            return Err(Failed::NotSent);
+        }
+        let asked = async {
+            let response = post(&mut sender, path, full(body)).await.map_err(|error| {
+                // A request that was never polled onto the wire comes back as cancelled.
+                if error.is_canceled() { Failed::NotSent } else { Failed::Lost }
+            })?;
+            let status = response.status();
+            match whole(response.into_body(), CALL_MAX).await {
+                Ok(answer) if status == StatusCode::OK => Ok(answer),
+                Ok(reason) => Err(Failed::Refused(String::from_utf8_lossy(&reason).into_owned())),
+                Err(super::BadBody) => Err(Failed::Lost),
+            }
+        };
+        match tokio::time::timeout(patience, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failed::Lost),
+        }
+    }
+
+    /// Passes a call on.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn call(&self, to: SocketAddr, forwarded: &Forwarded, blocking: bool) -> Result<Answered, Failed> {
+        let class = if blocking { Class::Waiting } else { Class::Short };
+        let patience = Duration::from_millis(forwarded.budget_ms);
+        let answer = self.ask(to, class, "/call", rpc::encode(forwarded), patience).await?;
+        rpc::decode(&answer).or(Err(Failed::Lost))
+    }
+
+    /// Fetches a part of the catalog.
+    ///
+    /// # Errors
+    /// [`Failed`]; also when the part does not decode.
+    pub async fn part(&self, to: SocketAddr, scope: &Scope, patience: Duration) -> Result<Store, Failed> {
+        let answer = self.ask(to, Class::Short, "/part", rpc::encode(scope), patience).await?;
+        let mut restore = Restore::new();
+        restore.feed(&answer).or(Err(Failed::Lost))?;
+        restore.finish().or(Err(Failed::Lost))
+    }
+
+    /// Sends a bootstrap letter; its loss is made good by repetition.
+    pub async fn bootstrap(&self, to: SocketAddr, letter: &BootstrapLetter) -> Result<(), Failed> {
+        self.ask(to, Class::Short, "/bootstrap", rpc::encode(letter), CONNECT_TIMEOUT).await.map(drop)
+    }
+
+    /// Queues a letter for a peer; drops it when the peer is slow, as a network would.
+    pub fn letter(self: &Arc<Self>, handle: &Arc<Handle>, to: EngineId, address: SocketAddr, letter: &Letter) {
+        let bytes = frame(&letter.encode());
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = letters.get(&to).filter(|(at, sender)| *at == address && !sender.is_closed());
+        let sender = match open {
+            Some((_, sender)) => sender.clone(),
+            None => {
+                let (sender, queue) = mpsc::channel(LETTERS_MAX);
+                letters.insert(to, (address, sender.clone()));
+                tokio::spawn(Arc::clone(self).carry(Arc::clone(handle), to, address, queue));
+                sender
+            }
+        };
+        let _ = sender.try_send(bytes);
+    }
+
+    /// Carries letters to one peer until the stream breaks; the next letter then opens a new one.
+    async fn carry(self: Arc<Self>, handle: Arc<Handle>, to: EngineId, address: SocketAddr, queue: mpsc::Receiver<Bytes>) {
+        if let Ok(mut sender) = self.connect(address).await {
+            let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Reconnected });
+            let from = rpc::encode(&self.from.get());
+            let body = Letters { first: Some(frame(&from)), queue }.boxed_unsync();
+            let _ = post(&mut sender, "/letters", body).await;
+        }
+        // Let a dead address rest a moment, so that each dropped letter does not dial again.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).remove(&to);
+        let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Unreachable });
+    }
+
+    /// Sends a letter with the state that travels beside it, and reports how it went.
+    pub async fn state(self: Arc<Self>, handle: Arc<Handle>, to: EngineId, address: SocketAddr, letter: Letter, store: Store) {
+        let (chunks, queue) = mpsc::channel(CHUNKS_MAX);
+        // Encoding a large state takes long: it happens off the agent's thread and off the runtime's.
+        let encoder = tokio::task::spawn_blocking(move || {
+            for chunk in store.chunks() {
+                if chunks.blocking_send(Bytes::from(chunk)).is_err() {
+                    return;
+                }
+            }
+        });
+        let sent = async {
+            let mut sender = self.connect(address).await?;
+            let head = [frame(&rpc::encode(&self.from.get())), frame(&letter.encode())].concat();
+            let body = Letters { first: Some(head.into()), queue }.boxed_unsync();
+            let response = post(&mut sender, "/state", body).await.or(Err(Failed::Lost))?;
+            if response.status() == StatusCode::OK { Ok(()) } else { Err(Failed::Lost) }
+        }
+        .await;
+        encoder.abort();
+        let news = if sent.is_ok() { News::SnapshotArrived } else { News::SnapshotLost };
+        let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news });
+    }
+}
+
+fn full(body: Bytes) -> Payload {
+    Full::new(body).boxed_unsync()
+}
+
+async fn post(sender: &mut Sender, path: &'static str, body: Payload) -> hyper::Result<Response<Incoming>> {
+    let mut request = Request::new(body);
+    *request.method_mut() = http::Method::POST;
+    // HTTP/2 wants an authority; names of servers mean nothing here.
+    *request.uri_mut() = http::Uri::builder()
+        .scheme("http")
+        .authority("lictor")
+        .path_and_query(path)
+        .build()
+        .expect("the parts are constants");
+    sender.send_request(request).await
+}
+
+/// A body fed from a queue.
+struct Letters {
+    first: Option<Bytes>,
+    queue: mpsc::Receiver<Bytes>,
+}
+
+impl Body for Letters {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        self.queue.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,159 @@
+//! The server port: takes connections, greets, and hands what comes to the agent.
+
+use super::{BadBody, Frames, frame, whole};
+use crate::consensus::{BootstrapLetter, EngineId, Letter};
+use crate::event::Event;
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Unserved};
+use crate::runtime::dispatch::Dispatcher;
+use crate::runtime::mailbox::Lane;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lictor_catalog::store::{Restore, Scope};
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at most; further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 16_384;
+/// Calls under way on one connection; more are refused by HTTP/2 itself and surely had no effect.
+const STREAMS_MAX: u32 = 16_384;
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Serves the port until the task is dropped.
+pub async fn serve(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors: let some connections end.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let dispatcher = Arc::clone(&dispatcher);
+        tokio::spawn(async move {
+            connection(stream, dispatcher).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, dispatcher: Arc<Dispatcher>) {
+    let _ = stream.set_nodelay(true);
+    let greeted = Arc::new(OnceLock::<Hello>::new());
+    let service = service_fn(move |request| {
+        let (dispatcher, greeted) = (Arc::clone(&dispatcher), Arc::clone(&greeted));
+        async move { Ok::<_, Infallible>(answer(request, &dispatcher, &greeted).await) }
+    });
+    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(STREAMS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+type Answer = Response<Full<Bytes>>;
+
+fn reply(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
+
+async fn answer(request: Request<Incoming>, dispatcher: &Arc<Dispatcher>, greeted: &OnceLock<Hello>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let body = request.into_body();
+    if path != "/hello" && greeted.get().is_none() {
+        return reply(StatusCode::FORBIDDEN, "say hello first: this is lictor's internal RPC port");
+    }
+    let answered = match path.as_str() {
+        "/hello" => hello(body, dispatcher, greeted).await,
+        "/call" => call(body, dispatcher).await,
+        "/part" => part(body, dispatcher).await,
+        "/letters" => letters(body, dispatcher).await,
+        "/state" => state(body, dispatcher).await,
+        "/bootstrap" => bootstrap(body, dispatcher, greeted).await,
+        _ => return reply(StatusCode::NOT_FOUND, format!("this release's RPC has no {path}")),
+    };
+    answered.unwrap_or_else(|BadBody| reply(StatusCode::BAD_REQUEST, rpc::Malformed.to_string()))
+}
+
+async fn message<T: serde::de::DeserializeOwned>(body: Incoming, max: usize) -> Result<T, BadBody> {
+    rpc::decode(&whole(body, max).await?).or(Err(BadBody))
+}
+
+async fn hello(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
+    let theirs: Hello = message(body, 4096).await?;
+    if let Err(refusal) = dispatcher.client.hello().admit(&theirs) {
+        tracing::warn!("refused an RPC connection: {refusal}");
+        return Ok(reply(StatusCode::FORBIDDEN, refusal.to_string()));
+    }
+    let _ = greeted.set(theirs);
+    Ok(reply(StatusCode::OK, Bytes::new()))
+}
+
+async fn call(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let forwarded: Forwarded = message(body, CALL_MAX).await?;
+    let answered: Answered = dispatcher.serve_forwarded(forwarded).await;
+    Ok(reply(StatusCode::OK, rpc::encode(&answered)))
+}
+
+async fn part(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let scope: Scope = message(body, 4096).await?;
+    let view = dispatcher.handle.view.load_full();
+    if !view.caught_up {
+        return Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Unserved::NotCaughtUp.to_string()));
+    }
+    let chunks: Vec<Vec<u8>> = view.store.part(&scope).chunks().collect();
+    Ok(reply(StatusCode::OK, chunks.concat()))
+}
+
+/// The first frame says who writes.
+async fn sender(frames: &mut Frames<Incoming>) -> Result<EngineId, BadBody> {
+    let signature = frames.next().await?.ok_or(BadBody)?;
+    rpc::decode::<Option<EngineId>>(&signature).or(Err(BadBody))?.ok_or(BadBody)
+}
+
+async fn letters(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let mut frames = Frames::new(body, LETTER_MAX);
+    let from = sender(&mut frames).await?;
+    while let Some(bytes) = frames.next().await? {
+        let letter = Letter::decode(&bytes).or(Err(BadBody))?;
+        // A full lane drops it: the engine repeats what matters.
+        let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, letter, state: None });
+    }
+    Ok(reply(StatusCode::OK, Bytes::new()))
+}
+
+async fn state(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let mut frames = Frames::new(body, LETTER_MAX);
+    let from = sender(&mut frames).await?;
+    let letter = Letter::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;
+    let mut restore = Restore::new();
+    while let Some(chunk) = frames.rest().await? {
+        if let Err(damaged) = restore.feed(&chunk) {
+            tracing::warn!("a state sent by a peer is damaged: {damaged}");
+            return Err(BadBody);
+        }
+    }
+    let store = restore.finish().or(Err(BadBody))?;
+    match dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, letter, state: Some(store) }) {
+        Ok(()) => Ok(reply(StatusCode::OK, Bytes::new())),
+        Err(_) => Ok(reply(StatusCode::TOO_MANY_REQUESTS, Unserved::Busy.to_string())),
+    }
+}
+
+async fn bootstrap(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
+    let letter: BootstrapLetter = message(body, 1 << 20).await?;
+    if let Some(from) = greeted.get() {
+        let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Bootstrap { from: from.node, letter });
+    }
+    Ok(reply(StatusCode::OK, frame(&[])))
+}

@@ -1,0 +1,134 @@
+//! Who should vote: the replicated configuration that fits the servers that live (Consul's autopilot rules).
+//!
+//! A new server becomes a learner, and a voter once it has caught up and has been well for a while. A voter that left is
+//! removed; one that failed stays until a healthy server takes its place, so that the number of voters never falls by a
+//! failure. A wiped server comes back with a new engine id and is a new server; its old id goes when it is promoted.
+
+use super::tags::ServerTags;
+use crate::consensus::{EngineId, Member as Voter, Members};
+use crate::gossip::{Member, MemberStatus};
+use crate::time::Instant;
+use lictor_catalog::Index;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a new server must have been well before it votes (`autopilot.server_stabilization_time`).
+pub const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// How far behind a healthy server's log may be (`autopilot.max_trailing_logs`).
+const TRAILING_MAX: u64 = 250;
+
+/// What this leader noticed about newcomers, and when. Volatile.
+#[derive(Debug, Default)]
+pub struct Electorate {
+    well_since: BTreeMap<EngineId, Instant>,
+}
+
+/// What is known of the log's progress.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    pub committed: Index,
+    pub matched: &'a BTreeMap<EngineId, Index>,
+}
+
+impl Electorate {
+    /// The configuration that ought to be, when it differs from `current`. One step at a time.
+    pub fn wish(
+        &mut self,
+        now: Instant,
+        current: &Members,
+        gossip: &[Member],
+        cluster: Uuid,
+        datacenter: &str,
+        progress: &Progress<'_>,
+    ) -> Option<Members> {
+        let servers: BTreeMap<Uuid, (&Member, ServerTags)> = gossip
+            .iter()
+            .filter_map(|member| ServerTags::of(member).map(|tags| (member.id, (member, tags))))
+            .filter(|(_, (_, tags))| tags.datacenter == datacenter)
+            .collect();
+        let alive = |voter: &Voter| {
+            servers.get(&voter.node).is_some_and(|(member, tags)| {
+                matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect)
+                    && tags.engine.is_none_or(|engine| engine == voter.engine)
+            })
+        };
+        let left = |voter: &Voter| {
+            gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left)
+        };
+        let mut wish = current.clone();
+        self.watch_learners(now, current, progress, alive);
+
+        // Those who left go, as long as somebody stays.
+        if current.voters.iter().any(|voter| !left(voter)) {
+            wish.voters.retain(|voter| !left(voter));
+        }
+        wish.learners.retain(|learner| !left(learner));
+
+        // Newcomers learn first.
+        let known: BTreeSet<EngineId> = wish.voters.iter().chain(&wish.learners).map(|voter| voter.engine).collect();
+        for (&node, (member, tags)) in &servers {
+            let fits = tags.cluster.is_none_or(|theirs| theirs == cluster);
+            if let Some(engine) = tags.engine
+                && member.status == MemberStatus::Alive
+                && fits
+                && !known.contains(&engine)
+            {
+                wish.learners.retain(|learner| learner.node != node);
+                wish.learners.push(Voter { engine, node });
+            }
+        }
+        if wish != *current {
+            return Some(wish);
+        }
+        self.promote(now, current, alive)
+    }
+
+    /// Whether a learner is on probation, so that time alone may change the wish.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.well_since.is_empty()
+    }
+
+    fn watch_learners(
+        &mut self,
+        now: Instant,
+        current: &Members,
+        progress: &Progress<'_>,
+        alive: impl Fn(&Voter) -> bool,
+    ) {
+        let well = |learner: &&Voter| {
+            alive(learner)
+                && progress
+                    .matched
+                    .get(&learner.engine)
+                    .is_some_and(|matched| matched.0 > 0 && matched.0 + TRAILING_MAX >= progress.committed.0)
+        };
+        self.well_since = current
+            .learners
+            .iter()
+            .filter(well)
+            .map(|learner| (learner.engine, self.well_since.get(&learner.engine).copied().unwrap_or(now)))
+            .collect();
+    }
+
+    /// Promotes one learner; it takes the place of a voter that is gone, if there is one.
+    fn promote(&self, now: Instant, current: &Members, alive: impl Fn(&Voter) -> bool) -> Option<Members> {
+        let ready = |learner: &&Voter| {
+            self.well_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= STABLE_AFTER)
+        };
+        let learner = current.learners.iter().find(ready)?.clone();
+        let mut wish = current.clone();
+        let gone = wish
+            .voters
+            .iter()
+            .position(|voter| voter.node == learner.node)
+            .or_else(|| wish.voters.iter().position(|voter| !alive(voter)));
+        if let Some(gone) = gone {
+            wish.voters.remove(gone);
+        }
+        wish.learners.retain(|other| other.engine != learner.engine);
+        wish.voters.push(learner);
+        Some(wish)
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole binary over real sockets and a real disk, at its default ports on addresses of 127.0.0.0/8.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bad_input;
+mod cli;
+mod cluster;
+mod dev;
+mod dig;
+mod endpoint;
+mod road;

@@ -1,0 +1,186 @@
+//! The main road: three servers and a client agent find, check and lose each other's services.
+
+use crate::cluster::{Agent, Cluster, until};
+use crate::dig;
+use crate::endpoint::Endpoint;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use serde_json::json;
+use std::time::Duration;
+
+const WEB: &str = "web.service.consul";
+
+async fn srv_count(agent: &Agent) -> Option<usize> {
+    let (code, answers) = dig::ask(agent.ip, WEB, RecordType::SRV).await?;
+    matches!(code, ResponseCode::NoError | ResponseCode::NXDomain).then_some(answers.len())
+}
+
+/// Every agent's DNS gives this many instances.
+async fn all_see(agents: &[&Agent], count: usize, patience: Duration) {
+    for agent in agents {
+        let what = format!("{count} instances in the DNS of {}", agent.name);
+        until(&what, patience, async || srv_count(agent).await.filter(|found| *found == count)).await;
+    }
+}
+
+async fn register_web(cluster: &Cluster, agent: &Agent, endpoint: &Endpoint) {
+    let body = json!({
+        "ID": "web-1", "Name": "web", "Port": 8080, "Tags": ["v1"],
+        "Check": {"HTTP": format!("http://{}/", endpoint.address), "Interval": "1s", "Timeout": "500ms"}
+    });
+    let (status, text) = cluster.put(agent, "/v1/agent/service/register", body.to_string()).await.unwrap();
+    assert_eq!((status, text.as_str()), (200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_found_checked_and_lost_everywhere() {
+    let cluster = Cluster::new();
+    let servers = cluster.three().await;
+    let mut client = cluster.client(4);
+    until("the client agent in the catalog", Duration::from_secs(10), async || {
+        let (_, body) = cluster.get(&servers[0], "/v1/health/node/client4").await.ok()?;
+        body.contains("Agent alive and reachable").then_some(())
+    })
+    .await;
+    let endpoint = Endpoint::start(client.ip).await;
+    register_web(&cluster, &client, &endpoint).await;
+    {
+        let all: Vec<&Agent> = servers.iter().chain([&client]).collect();
+        all_see(&all, 1, Duration::from_secs(5)).await;
+        let (_, answers) = dig::ask(client.ip, WEB, RecordType::SRV).await.unwrap();
+        assert_eq!(answers, ["1 1 8080 client4.node.dc1.consul."]);
+        let by_tcp = dig::tcp(servers[2].ip, WEB, RecordType::SRV).await.unwrap();
+        assert_eq!(by_tcp.answers.len(), 1);
+
+        endpoint.answers(503);
+        all_see(&all, 0, Duration::from_secs(2)).await;
+        endpoint.answers(200);
+        all_see(&all, 1, Duration::from_secs(3)).await;
+    }
+    client.kill();
+    let critical = until("serfHealth to turn critical", Duration::from_secs(10), async || {
+        let checks = cluster.json(&servers[1], "/v1/health/node/client4").await;
+        let serf = checks.as_array()?.iter().find(|check| check["CheckID"] == "serfHealth")?.clone();
+        (serf["Status"] == "critical").then_some(serf)
+    })
+    .await;
+    assert_eq!(critical["Output"], "Agent not live or unreachable");
+    all_see(&servers.iter().collect::<Vec<_>>(), 0, Duration::from_secs(2)).await;
+    assert_eq!(dig::ask(servers[0].ip, WEB, RecordType::SRV).await.unwrap().0, ResponseCode::NXDomain);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leader_is_replaced_and_writes_go_on() {
+    let cluster = Cluster::new();
+    let mut servers = cluster.three().await;
+    assert_eq!(cluster.put(&servers[1], "/v1/kv/a", "1").await.unwrap(), (200, "true".to_owned()));
+    let old = cluster.leader(&servers).await;
+    servers[old].kill();
+    let survivor = (old + 1) % 3;
+    // The call is held until there is a leader again: no client retries.
+    assert_eq!(cluster.put(&servers[survivor], "/v1/kv/b", "2").await.unwrap(), (200, "true".to_owned()));
+    let new = cluster.leader(&servers).await;
+    assert_ne!(new, old);
+    let (status, body) = cluster.get(&servers[survivor], "/v1/kv/a?raw&consistent").await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "1"));
+    servers[old].start();
+    until("the old leader to follow", Duration::from_secs(10), async || {
+        let (status, body) = cluster.get(&servers[old], "/v1/kv/b?raw&stale").await.ok()?;
+        (status == 200 && body == "2").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_killed_and_restarted_is_as_before() {
+    let cluster = Cluster::new();
+    let mut servers = cluster.three().await;
+    let mut client = cluster.client(4);
+    let body = json!({"ID": "db-1", "Name": "db", "Port": 5432}).to_string();
+    assert_eq!(cluster.put(&client, "/v1/agent/service/register", body).await.unwrap().0, 200);
+    let before = until("the service in the catalog", Duration::from_secs(10), async || {
+        let rows = cluster.json(&servers[0], "/v1/catalog/service/db").await;
+        (rows.as_array()?.len() == 1).then_some(rows)
+    })
+    .await;
+    for key in 0..20 {
+        assert_eq!(cluster.put(&servers[key % 3], &format!("/v1/kv/k{key}"), "v").await.unwrap().0, 200);
+    }
+    let keys = cluster.json(&servers[0], "/v1/kv/?recurse").await;
+
+    for server in &mut servers {
+        server.kill();
+    }
+    client.kill();
+    for server in &mut servers {
+        server.start();
+    }
+    client.start();
+    cluster.leader(&servers).await;
+    assert_eq!(cluster.json(&servers[1], "/v1/kv/?recurse").await, keys);
+    let after = until("the same service", Duration::from_secs(10), async || {
+        let rows = cluster.json(&servers[2], "/v1/catalog/service/db").await;
+        (rows == before).then_some(rows)
+    })
+    .await;
+    assert_eq!(after[0]["ModifyIndex"], before[0]["ModifyIndex"]);
+    until("the client agent's own memory of it", Duration::from_secs(5), async || {
+        cluster.get(&client, "/v1/agent/services").await.ok()?.1.contains("\"db-1\"").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_server_comes_back_as_a_new_member() {
+    let cluster = Cluster::new();
+    let mut servers = cluster.three().await;
+    assert_eq!(cluster.put(&servers[0], "/v1/kv/kept", "yes").await.unwrap().0, 200);
+    let leader = cluster.leader(&servers).await;
+    let wiped = (leader + 1) % 3;
+    let configuration = cluster.json(&servers[leader], "/v1/operator/raft/configuration").await;
+    let old_id = configuration["Servers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|server| server["Node"] == servers[wiped].name.as_str())
+        .unwrap()["ID"]
+        .clone();
+    servers[wiped].kill();
+    std::fs::remove_dir_all(&servers[wiped].dir).unwrap();
+    servers[wiped].start();
+    until("the wiped server to catch up", Duration::from_secs(20), async || {
+        let (status, body) = cluster.get(&servers[wiped], "/v1/kv/kept?raw&stale").await.ok()?;
+        (status == 200 && body == "yes").then_some(())
+    })
+    .await;
+    until("the wiped server to vote under a new id, the old one gone", Duration::from_secs(30), async || {
+        let found = cluster.json(&servers[leader], "/v1/operator/raft/configuration").await;
+        let found = found["Servers"].as_array()?.clone();
+        let voters = found.iter().filter(|server| server["Voter"] == true).count();
+        (found.len() == 3 && voters == 3 && found.iter().all(|server| server["ID"] != old_id)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_moved_find_each_other_again() {
+    let cluster = Cluster::new();
+    let mut servers = cluster.three().await;
+    let client = cluster.client(4);
+    assert_eq!(cluster.put(&servers[0], "/v1/kv/kept", "yes").await.unwrap().0, 200);
+    until("the client agent as a member", Duration::from_secs(10), async || {
+        let (_, body) = cluster.get(&servers[0], "/v1/agent/members").await.ok()?;
+        (body.matches("\"Status\":1").count() == 4).then_some(())
+    })
+    .await;
+    for server in &mut servers {
+        server.kill();
+    }
+    for (host, server) in (11..).zip(&mut servers) {
+        server.start_at(cluster.ip(host), &[client.ip]);
+    }
+    cluster.leader(&servers).await;
+    let (status, body) = cluster.get(&servers[0], "/v1/kv/kept?raw&consistent").await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "yes"));
+    assert_eq!(cluster.put(&client, "/v1/kv/new", "1").await.unwrap(), (200, "true".to_owned()));
+}
