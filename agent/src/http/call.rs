@@ -20,7 +20,33 @@ pub enum Method {
     Delete,
     Options,
     Head,
+    Patch,
     Other,
+}
+
+impl Method {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Head => "HEAD",
+            Self::Patch => "PATCH",
+            Self::Other => "OTHER",
+        }
+    }
+
+    /// The method that the request line names; methods are case-sensitive (RFC 9110 §9.1).
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        [Self::Get, Self::Put, Self::Post, Self::Delete, Self::Options, Self::Head, Self::Patch]
+            .into_iter()
+            .find(|method| method.as_str() == word)
+            .unwrap_or(Self::Other)
+    }
 }
 
 /// One request of the HTTP API, wherever it came in.
@@ -106,6 +132,8 @@ pub struct Encoding {
     pub pretty: bool,
     /// A key's value as it is (`?raw`).
     pub raw: bool,
+    /// A node's services as a list instead of a map (`catalog/node-services`).
+    pub list: bool,
 }
 
 /// A read of the catalog.

@@ -1,4 +1,66 @@
 //! The HTTP API as plain values: routes, handlers, JSON shapes.
+//!
+//! A handler is a plain function from a [`Call`] and what can be read without waiting ([`Context`]) to a [`Plan`]. It never
+//! waits, and knows neither hyper nor tokio; whoever runs the plan turns what came of it into a reply with [`answer`].
 
+pub mod agent;
+pub mod answer;
 pub mod call;
+pub mod catalog;
+pub mod health;
+pub mod kv;
+pub mod operator;
+pub mod options;
 pub mod params;
+pub mod registration;
+pub mod route;
+pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use crate::time::Instant;
+use crate::view::{Facts, LocalView, View};
+use call::{Call, Plan, Reply};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+/// What a handler may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub view: &'a View,
+    pub local: &'a LocalView,
+    pub facts: &'a Facts,
+    pub now: Instant,
+}
+
+/// Decides what to do with a call. `rest` is what follows the route's pattern, decoded. An `Err` is an answer too, given
+/// early.
+pub type Handler = fn(&Context<'_>, &Call, rest: &str) -> Result<Plan, Reply>;
+
+/// What to do with a call: finds its route and asks the handler.
+#[must_use]
+pub fn plan(context: &Context<'_>, call: &Call) -> Plan {
+    match route::find(context.facts, call) {
+        route::Found::Answer(reply) => Plan::Answer(reply),
+        route::Found::Route(route, rest) => {
+            let limit = route.body.max(context.facts);
+            if call.body.len() > limit && route.body != route::Body::None {
+                return Plan::Answer(answer::too_large(call.body.len(), limit));
+            }
+            (route.handler)(context, call, &rest).unwrap_or_else(Plan::Answer)
+        }
+    }
+}
+
+/// The body as JSON. What follows the first value is not looked at, as Go's decoder does not.
+fn body(call: &Call) -> Result<Value, Reply> {
+    if call.body.iter().all(u8::is_ascii_whitespace) {
+        return Err(undecodable("EOF"));
+    }
+    Value::deserialize(&mut serde_json::Deserializer::from_slice(&call.body)).map_err(undecodable)
+}
+
+fn undecodable(cause: impl std::fmt::Display) -> Reply {
+    Reply::text(400, format!("Request decode failed: {cause}"))
+}

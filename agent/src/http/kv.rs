@@ -1,0 +1,86 @@
+//! `/v1/kv/...`: keys and their values.
+
+use super::call::{Call, Encoding, Plan, Reply, WriteAnswer};
+use super::{Context, answer, options};
+use lictor_catalog::{Command, Index, KvCommand, Query};
+
+pub fn get(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply> {
+    let params = &call.params;
+    if params.has("keys") {
+        // The misspelling is Consul's oldest, and still accepted.
+        let separator = params.get("separator").or_else(|| params.get("seperator")).unwrap_or_default().to_owned();
+        return options::read(context, call, Query::KvKeys { prefix: key.to_owned(), separator });
+    }
+    if params.has("recurse") {
+        return options::read(context, call, Query::KvList { prefix: key.to_owned() });
+    }
+    let form = Encoding { raw: params.has("raw"), ..Encoding::default() };
+    options::read_as(context, call, Query::KvGet { key: present(key)? }, form)
+}
+
+pub fn put(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply> {
+    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    let key = present(key)?;
+    exclusive(call, &["cas", "acquire", "release"])?;
+    let limit = context.facts.kv_value_max;
+    if call.body.len() > limit {
+        return Err(answer::too_large(call.body.len(), limit));
+    }
+    without_session(call)?;
+    let flags = number(call, "flags")?.unwrap_or_default();
+    let value = call.body.clone();
+    let command = match number(call, "cas")? {
+        Some(index) => KvCommand::Cas { key, value, flags, index: Index(index) },
+        None => KvCommand::Set { key, value, flags },
+    };
+    Ok(Plan::Write(Command::Kv(command), WriteAnswer::Boolean))
+}
+
+pub fn delete(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply> {
+    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    exclusive(call, &["recurse", "cas"])?;
+    let command = if call.params.has("recurse") {
+        KvCommand::DeleteTree { prefix: key.to_owned() }
+    } else {
+        let key = present(key)?;
+        match number(call, "cas")? {
+            Some(index) => KvCommand::DeleteCas { key, index: Index(index) },
+            None => KvCommand::Delete { key },
+        }
+    };
+    Ok(Plan::Write(Command::Kv(command), WriteAnswer::Boolean))
+}
+
+fn present(key: &str) -> Result<String, Reply> {
+    if key.is_empty() { Err(Reply::text(400, "Missing key name")) } else { Ok(key.to_owned()) }
+}
+
+fn exclusive(call: &Call, names: &[&str]) -> Result<(), Reply> {
+    if names.iter().filter(|name| call.params.has(name)).count() > 1 {
+        return Err(Reply::text(400, format!("Conflicting flags: {}\n", call.params.encode())));
+    }
+    Ok(())
+}
+
+/// No session exists yet, so every session named is an invalid one. Saying so beats a lock that is not held.
+fn without_session(call: &Call) -> Result<(), Reply> {
+    match call.params.get("acquire").or_else(|| call.params.get("release")) {
+        None => Ok(()),
+        Some(session) => Err(Reply::text(
+            500,
+            format!("invalid session {session:?}: sessions are not supported by this release of lictor yet"),
+        )),
+    }
+}
+
+/// An unsigned parameter; what does not parse is answered with 500, as Consul's handler does.
+fn number(call: &Call, name: &str) -> Result<Option<u64>, Reply> {
+    let Some(text) = call.params.get(name) else { return Ok(None) };
+    let cause = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    let bad = || Reply::text(500, format!("strconv.ParseUint: parsing {text:?}: {cause}"));
+    options::go_u64(text).map(Some).ok_or_else(bad)
+}

@@ -1,0 +1,47 @@
+//! `/v1/operator/...`: what an operator looks at and turns.
+
+use super::answer::Failure;
+use super::call::{Call, Plan, Reply};
+use super::{Context, options, wire};
+use crate::view::Server;
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration<'a> {
+    servers: Vec<Peer<'a>>,
+    index: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Peer<'a> {
+    #[serde(rename = "ID")]
+    id: uuid::Uuid,
+    node: &'a str,
+    address: &'a str,
+    leader: bool,
+    protocol_version: &'static str,
+    voter: bool,
+    last_index: u64,
+}
+
+impl<'a> From<&'a Server> for Peer<'a> {
+    fn from(server: &'a Server) -> Self {
+        let Server { id, name, address, leader, voter, last_index } = server;
+        // Consul calls a server that gossip does not know so.
+        let node = if name.is_empty() { "(unknown)" } else { name };
+        Self { id: *id, node, address, leader: *leader, protocol_version: "3", voter: *voter, last_index: last_index.0 }
+    }
+}
+
+/// The servers of the replicated configuration. Without `?stale` somebody must lead, as only a leader knows it for sure.
+pub fn raft_configuration(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
+    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    if context.view.leader.is_none() && !call.params.has("stale") {
+        return Err(Failure::NoLeader.reply());
+    }
+    let servers = context.view.servers.iter().map(Peer::from).collect();
+    let configuration = Configuration { servers, index: context.view.applied.0 };
+    Ok(Plan::Answer(wire::reply(context, call, &configuration)))
+}

@@ -1,0 +1,147 @@
+//! The parameters that many endpoints share: consistency, blocking, form, datacenter, and the filters of lists.
+
+use super::Context;
+use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply};
+use crate::time::parse_duration;
+use crate::view::Facts;
+use lictor_catalog::{Index, Query};
+
+/// Whether the answer is indented: `?pretty`, or always under `-dev`.
+#[must_use]
+pub fn pretty(facts: &Facts, call: &Call) -> bool {
+    facts.dev || call.params.has("pretty")
+}
+
+/// The plan of a read of the catalog, with the call's consistency, blocking and form.
+pub fn read(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Reply> {
+    read_as(context, call, query, Encoding::default())
+}
+
+/// As [`read`], for endpoints with a form of their own.
+pub fn read_as(context: &Context<'_>, call: &Call, query: Query, form: Encoding) -> Result<Plan, Reply> {
+    own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    cache_control(&call.cache_control)?;
+    let blocking = blocking(context.facts, call)?;
+    let consistency = consistency(context, call)?;
+    let encoding = Encoding { pretty: pretty(context.facts, call), ..form };
+    Ok(Plan::Read(Read { query, encoding, consistency, blocking }))
+}
+
+/// Refuses a datacenter that is not ours; an empty name means ours.
+pub fn own_datacenter(context: &Context<'_>, name: &str) -> Result<(), Reply> {
+    if name.is_empty() || name.eq_ignore_ascii_case(&context.facts.datacenter) {
+        Ok(())
+    } else {
+        Err(super::answer::Failure::NoPathToDatacenter.reply())
+    }
+}
+
+fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply> {
+    let params = &call.params;
+    let max_stale = match params.get("max_stale").filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => {
+            let bad = |_| Reply::text(400, format!("Invalid max_stale value {text:?}"));
+            Some(parse_duration(text).map_err(bad)?).filter(|span| !span.is_zero())
+        }
+    };
+    let stale = params.has("stale") || max_stale.is_some();
+    let consistent = params.has("consistent");
+    if stale && consistent {
+        return Err(Reply::text(400, "Cannot specify ?stale with ?consistent, conflicting semantics."));
+    }
+    if params.has("cached") && consistent {
+        return Err(Reply::text(400, "Cannot specify ?cached with ?consistent, conflicting semantics."));
+    }
+    // A view staler than allowed is asked of the leader at once, rather than first answered and then asked again.
+    let too_stale = max_stale.is_some_and(|max| !context.view.leading && context.now.since(context.view.heard) > max);
+    Ok(match (consistent, stale && !too_stale) {
+        (true, _) => Consistency::Consistent,
+        (false, true) => Consistency::Stale,
+        (false, false) => Consistency::Default,
+    })
+}
+
+/// `?index=` and `?wait=`, both checked even when only one is given. An index of 0 does not block.
+fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
+    let wait = wait(call)?.filter(|wait| !wait.is_zero()).unwrap_or(facts.default_query_time).min(facts.max_query_time);
+    let min_index = match call.params.get("index").filter(|text| !text.is_empty()) {
+        None => 0,
+        Some(text) => go_u64(text).ok_or_else(|| Reply::text(400, "Invalid index"))?,
+    };
+    Ok((min_index > 0).then_some(Blocking { min_index: Index(min_index), wait }))
+}
+
+/// `?wait=`, if it is there.
+pub fn wait(call: &Call) -> Result<Option<std::time::Duration>, Reply> {
+    let text = call.params.get("wait").filter(|text| !text.is_empty());
+    text.map(parse_duration).transpose().map_err(|_| Reply::text(400, "Invalid wait time"))
+}
+
+fn cache_control(header: &str) -> Result<(), Reply> {
+    for directive in header.split(',') {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let name = name.trim();
+        let counted = name.eq_ignore_ascii_case("max-age") || name.eq_ignore_ascii_case("stale-if-error");
+        if counted && go_u64(value.trim()).is_none() {
+            return Err(Reply::text(400, "Invalid Cache-Control header."));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses `?filter=` on lists that will support it: a list silently unfiltered would be a wrong answer.
+pub fn unfiltered(call: &Call) -> Result<(), Reply> {
+    match call.params.get("filter") {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Reply::text(
+            500,
+            "Failed to create boolean expression evaluator: filters are not supported by this release of lictor yet",
+        )),
+    }
+}
+
+/// `?node-meta=key:value`, any number of times.
+#[must_use]
+pub fn node_meta(call: &Call) -> Vec<(String, String)> {
+    call.params
+        .all("node-meta")
+        .map(|pair| pair.split_once(':').unwrap_or((pair, "")))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// `?tag=`, any number of times.
+#[must_use]
+pub fn tags(call: &Call) -> Vec<String> {
+    call.params.all("tag").map(str::to_owned).collect()
+}
+
+/// `?passing`: true by presence, else as it says.
+pub fn passing(call: &Call) -> Result<bool, Reply> {
+    match call.params.get("passing") {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(text) => go_bool(text).ok_or_else(|| Reply::text(400, "Invalid value for ?passing")),
+    }
+}
+
+/// `?enable=`, which must be there.
+pub fn enable(call: &Call) -> Result<bool, Reply> {
+    let text = call.params.get("enable").ok_or_else(|| Reply::text(400, "Missing value for enable"))?;
+    go_bool(text).ok_or_else(|| Reply::text(400, format!("Invalid value for enable: {text:?}")))
+}
+
+/// The words that Go's `strconv.ParseBool` knows.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Digits only: Rust's parser also takes a leading `+`, Go's does not.
+pub(super) fn go_u64(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}

@@ -1,0 +1,47 @@
+//! A key and its value.
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use lictor_catalog::KvEntry;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct WireKv<'a> {
+    lock_index: u64,
+    key: &'a str,
+    flags: u64,
+    value: Blob<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<Uuid>,
+    create_index: u64,
+    modify_index: u64,
+}
+
+/// Base64, or `null` when empty.
+struct Blob<'a>(&'a [u8]);
+
+impl Serialize for Blob<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_empty() {
+            return serializer.serialize_none();
+        }
+        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
+    }
+}
+
+impl<'a> From<&'a KvEntry> for WireKv<'a> {
+    fn from(entry: &'a KvEntry) -> Self {
+        let KvEntry { key, value, flags, session, lock_index, create_index, modify_index } = entry;
+        Self {
+            lock_index: *lock_index,
+            key,
+            flags: *flags,
+            value: Blob(value),
+            session: *session,
+            create_index: create_index.0,
+            modify_index: modify_index.0,
+        }
+    }
+}

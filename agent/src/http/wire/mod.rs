@@ -1,0 +1,76 @@
+//! JSON as Consul writes it: shapes that borrow from the model, serialised straight into bytes. A shape is made by
+//! destructuring its model type whole, so that a new field cannot be forgotten here.
+//!
+//! [`encode`] is the one way from rows to bytes: plain reads and blocking ones use it alike.
+
+mod agent;
+mod check;
+mod go;
+mod hash;
+mod kv;
+mod node;
+mod rows;
+mod service;
+
+pub use agent::{AgentService, WireMember};
+pub use check::WireCheck;
+pub use hash::content_hash;
+pub use rows::encode;
+
+use super::Context;
+use super::call::{Call, Reply};
+use super::options;
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+/// The body of a read, ready to be sent any number of times, and what goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    pub status: u16,
+    /// Absent when there is no body.
+    pub content_type: Option<&'static str>,
+    pub body: Bytes,
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+impl Encoded {
+    fn json(body: Vec<u8>) -> Self {
+        Self { status: 200, content_type: Some("application/json"), body: body.into(), headers: &[] }
+    }
+
+    const fn not_found() -> Self {
+        Self { status: 404, content_type: None, body: Bytes::new(), headers: &[] }
+    }
+}
+
+/// Any value as JSON, indented if the call or the agent asks for it.
+#[must_use]
+pub fn json<T: Serialize + ?Sized>(context: &Context<'_>, call: &Call, value: &T) -> Vec<u8> {
+    go::to_vec(value, options::pretty(context.facts, call), 512)
+}
+
+/// A reply with any value as JSON.
+#[must_use]
+pub fn reply<T: Serialize + ?Sized>(context: &Context<'_>, call: &Call, value: &T) -> Reply {
+    Reply::json(json(context, call, value))
+}
+
+/// A JSON list of whatever an iterator gives.
+struct Each<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
+/// Whether a field that is omitted when zero is omitted.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}

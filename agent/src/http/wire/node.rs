@@ -1,0 +1,57 @@
+//! A node as the catalog shows it.
+
+use lictor_catalog::Node;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Written as `""` when absent.
+pub(super) struct NodeId(pub(super) Option<Uuid>);
+
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(id) => id.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+}
+
+/// Written as `null` when empty, as Go writes a map that was never made.
+pub(super) struct OrNull<'a>(pub(super) &'a BTreeMap<String, String>);
+
+impl Serialize for OrNull<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_empty() { serializer.serialize_none() } else { self.0.serialize(serializer) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct WireNode<'a> {
+    #[serde(rename = "ID")]
+    id: NodeId,
+    node: &'a str,
+    address: &'a str,
+    datacenter: &'a str,
+    tagged_addresses: OrNull<'a>,
+    meta: &'a BTreeMap<String, String>,
+    create_index: u64,
+    modify_index: u64,
+}
+
+impl<'a> WireNode<'a> {
+    pub(super) fn of(node: &'a Node, datacenter: &'a str) -> Self {
+        let Node { id, name, address, tagged_addresses, meta, create_index, modify_index } = node;
+        Self {
+            id: NodeId(*id),
+            node: name,
+            address,
+            datacenter,
+            tagged_addresses: OrNull(tagged_addresses),
+            meta,
+            create_index: create_index.0,
+            modify_index: modify_index.0,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! From rows to bytes.
+
+use super::check::WireCheck;
+use super::kv::WireKv;
+use super::node::WireNode;
+use super::service::{CatalogService, WireService};
+use super::{Each, Encoded, go};
+use crate::http::call::Encoding;
+use lictor_catalog::model::{Check, KvEntry, Service};
+use lictor_catalog::query::Instance;
+use lictor_catalog::{Query, Rows};
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
+
+/// Bytes that a node, a service or a check takes, roughly: a guess that saves moving the buffer while it grows.
+const ROW: usize = 512;
+
+/// What a raw value is sent with, so that no browser takes it for a page of ours.
+const RAW_HEADERS: &[(&str, &str)] = &[("x-content-type-options", "nosniff"), ("content-security-policy", "sandbox")];
+
+/// The rows that `query` found, as they are sent.
+#[must_use]
+pub fn encode(query: &Query, rows: &Rows, encoding: Encoding, datacenter: &str) -> Encoded {
+    let pretty = encoding.pretty;
+    let body = match rows {
+        Rows::Nodes(nodes) => {
+            let nodes_shown = Each(nodes.iter().map(|node| WireNode::of(node, datacenter)));
+            go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
+        }
+        Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
+        Rows::Node(None) if encoding.list => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) => go::to_vec(&(), pretty, 8),
+        Rows::Node(Some((node, services))) => {
+            let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
+            if encoding.list {
+                go::to_vec(&NodeList { node: Some(node), services }, pretty, capacity)
+            } else {
+                go::to_vec(&NodeMap { node, services: ServiceMap(services) }, pretty, capacity)
+            }
+        }
+        Rows::Instances(instances) if matches!(query, Query::HealthService { .. }) => {
+            let capacity = instances.iter().map(|instance| (2 + instance.checks.len()) * ROW).sum();
+            let shown = Each(instances.iter().map(|instance| HealthEntry::of(instance, datacenter)));
+            go::to_vec(&shown, pretty, capacity)
+        }
+        Rows::Instances(instances) => {
+            let shown = Each(instances.iter().map(|instance| CatalogService::of(instance, datacenter)));
+            go::to_vec(&shown, pretty, instances.len() * 2 * ROW + 2)
+        }
+        Rows::Checks(checks) => go::to_vec(&CheckList(checks), pretty, checks.len() * ROW + 2),
+        Rows::KvEntry(None) => return Encoded::not_found(),
+        Rows::KvEntry(Some(entry)) if encoding.raw => return raw(entry),
+        Rows::KvEntry(Some(entry)) => {
+            go::to_vec(&[WireKv::from(&**entry)], pretty, entry.value.len() / 3 * 4 + entry.key.len() + 256)
+        }
+        Rows::KvEntries(entries) if entries.is_empty() => return Encoded::not_found(),
+        Rows::KvEntries(entries) => {
+            let size = |entry: &Arc<KvEntry>| entry.value.len() / 3 * 4 + entry.key.len() + 256;
+            let shown = Each(entries.iter().map(|entry| WireKv::from(&**entry)));
+            go::to_vec(&shown, pretty, entries.iter().map(size).sum())
+        }
+        // Under a prefix, no keys mean that the prefix is missing; under none, that the store is empty.
+        Rows::Keys(keys) if keys.is_empty() && !matches!(query, Query::KvKeys { prefix, .. } if prefix.is_empty()) => {
+            return Encoded::not_found();
+        }
+        Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+    };
+    Encoded::json(body)
+}
+
+fn raw(entry: &KvEntry) -> Encoded {
+    Encoded { status: 200, content_type: Some("text/plain"), body: entry.value.clone(), headers: RAW_HEADERS }
+}
+
+/// `catalog/node`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NodeMap<'a> {
+    node: WireNode<'a>,
+    services: ServiceMap<'a>,
+}
+
+struct ServiceMap<'a>(&'a [Arc<Service>]);
+
+impl Serialize for ServiceMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|service| (service.id.as_str(), WireService::of(service))))
+    }
+}
+
+/// `catalog/node-services`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NodeList<'a> {
+    node: Option<WireNode<'a>>,
+    #[serde(serialize_with = "service_list")]
+    services: &'a [Arc<Service>],
+}
+
+fn service_list<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(services.iter().map(|service| WireService::of(service)))
+}
+
+/// An instance in `health/service`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthEntry<'a> {
+    node: WireNode<'a>,
+    service: WireService<'a>,
+    checks: CheckList<'a>,
+}
+
+impl<'a> HealthEntry<'a> {
+    fn of(instance: &'a Instance, datacenter: &'a str) -> Self {
+        let Instance { node, service, checks } = instance;
+        Self { node: WireNode::of(node, datacenter), service: WireService::of(service), checks: CheckList(checks) }
+    }
+}
+
+struct CheckList<'a>(&'a [Arc<Check>]);
+
+impl Serialize for CheckList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|check| WireCheck::from(&**check)))
+    }
+}
