@@ -1,1 +1,67 @@
-//! What the operator said.
+//! What the operator said: files, directories, fragments and flags are read into a [`raw::Raw`] each, merged in Consul's
+//! order, and resolved into one typed [`Resolved`].
+//!
+//! It reads configuration files and nothing else: the data directory, the clock and the network belong to `runtime`,
+//! and what there is to know about the machine comes in as a [`Host`].
+
+mod address;
+mod debug;
+mod error;
+pub mod file;
+pub mod flags;
+mod hcl;
+mod raw;
+mod resolve;
+mod resolved;
+mod rules;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use address::{Host, HttpAddr};
+pub use error::ConfigError;
+pub use file::Format;
+pub use flags::AgentArgs;
+pub use resolved::{DnsConfig, Limits, LogConfig, LogLevel, Ports, Resolved, Soa};
+
+use raw::Raw;
+
+/// What `-dev` implies, before anything that the operator says.
+const DEV: &str = r#"
+    bind_addr = "127.0.0.1"
+    server = true
+    bootstrap = true
+    log_level = "DEBUG"
+    enable_debug = true
+    disable_keyring_file = true
+    skip_leave_on_interrupt = true
+    ui_config { enabled = true }
+    connect { enabled = true }
+    ports { grpc = 8502 }
+    performance { raft_multiplier = 1 }
+"#;
+const DEV_SOURCE: &str = "-dev";
+
+/// Reads, merges and checks everything: defaults, `-dev`, files, `-hcl` fragments, flags; later ones win.
+///
+/// # Errors
+/// The first [`ConfigError`].
+pub fn load(args: AgentArgs, host: &Host) -> Result<Resolved, ConfigError> {
+    let mut warnings = Vec::new();
+    let (raw, dev) = merge(args, &mut warnings)?;
+    resolve::resolve(&raw, dev, host, warnings)
+}
+
+fn merge(args: AgentArgs, warnings: &mut Vec<String>) -> Result<(Raw, bool), ConfigError> {
+    let mut raw = Raw::default();
+    if args.dev {
+        raw.merge(Raw::read(DEV_SOURCE, &file::parse(DEV_SOURCE, DEV, Format::Hcl)?)?);
+    }
+    raw.merge(file::read_all(&args.paths, args.format, warnings)?);
+    for (place, fragment) in args.fragments.iter().enumerate() {
+        let name = format!("-hcl fragment {}", place + 1);
+        raw.merge(Raw::read(&name, &file::parse(&name, fragment, Format::Hcl)?)?);
+    }
+    raw.merge(args.settings);
+    Ok((raw, args.dev))
+}

@@ -1,0 +1,326 @@
+//! From what was written to what it means: defaults, derived values, and every rule that a value must keep.
+
+use super::address::{Host, HttpAddr};
+use super::error::ConfigError;
+use super::raw::{ORIGIN, Raw};
+use super::resolved::{DnsConfig, Limits, LogConfig, LogLevel, Ports, Resolved, Soa};
+use super::{debug, rules};
+use crate::checks::CheckSpec;
+use crate::local::ServiceSpec;
+use crate::time::parse_duration;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Typed access to the merged settings; its errors name key, value and origin.
+pub(crate) struct Settings<'a>(pub(crate) &'a Raw);
+
+impl Settings<'_> {
+    pub(crate) fn refuse<T>(&self, path: &str, problem: impl Into<String>) -> Result<T, ConfigError> {
+        let value = self.0.get(path).map_or(Value::Null, |leaf| leaf.value.clone());
+        let value = if path == "encrypt" { "(hidden)".to_owned() } else { value.to_string() };
+        Err(ConfigError::Value { file: self.0.source(path), key: path.to_owned(), value, problem: problem.into() })
+    }
+
+    /// An empty text is as good as none.
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        self.0.get(path).and_then(|leaf| leaf.value.as_str()).filter(|text| !text.is_empty())
+    }
+
+    fn path(&self, path: &str) -> Option<PathBuf> {
+        self.text(path).map(PathBuf::from)
+    }
+
+    pub(crate) fn flag(&self, path: &str) -> Option<bool> {
+        self.0.get(path).and_then(|leaf| leaf.value.as_bool())
+    }
+
+    pub(crate) fn on(&self, path: &str) -> bool {
+        self.flag(path).unwrap_or_default()
+    }
+
+    fn number(&self, path: &str, default: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
+        match self.0.get(path) {
+            None => Ok(default),
+            Some(leaf) => match leaf.value.as_u64() {
+                Some(number) if (min..=max).contains(&number) => Ok(number),
+                _ => self.refuse(path, format!("must be a whole number from {min} to {max}")),
+            },
+        }
+    }
+
+    fn number32(&self, path: &str, default: u32, min: u32) -> Result<u32, ConfigError> {
+        let number = self.number(path, u64::from(default), u64::from(min), u64::from(u32::MAX))?;
+        Ok(u32::try_from(number).expect("bounded just above"))
+    }
+
+    fn size(&self, path: &str, default: usize, min: u64) -> Result<usize, ConfigError> {
+        let number = self.number(path, default as u64, min, 1 << 40)?;
+        Ok(usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    fn duration(&self, path: &str, default: Duration) -> Duration {
+        self.text(path).and_then(|text| parse_duration(text).ok()).unwrap_or(default)
+    }
+
+    /// Negative and 0 are off.
+    fn port(&self, path: &str, default: Option<u16>) -> Result<Option<u16>, ConfigError> {
+        let Some(leaf) = self.0.get(path) else { return Ok(default) };
+        match leaf.value.as_i64() {
+            Some(-1..=0) => Ok(None),
+            Some(number) if u16::try_from(number).is_ok() => Ok(u16::try_from(number).ok()),
+            _ => self.refuse(path, "must be a port from 1 to 65535, or -1 to switch it off"),
+        }
+    }
+
+    fn needed_port(&self, path: &str, default: u16) -> Result<u16, ConfigError> {
+        match self.port(path, Some(default))? {
+            Some(port) => Ok(port),
+            None => self.refuse(path, "cannot be switched off; give a port from 1 to 65535"),
+        }
+    }
+
+    pub(crate) fn texts(&self, path: &str) -> Vec<String> {
+        let list = self.0.get(path).and_then(|leaf| leaf.value.as_array());
+        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    fn map(&self, path: &str) -> BTreeMap<String, String> {
+        let map = self.0.get(path).and_then(|leaf| leaf.value.as_object());
+        let pair = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+        map.into_iter().flatten().filter_map(pair).collect()
+    }
+
+    fn address(&self, host: &Host, path: &str) -> Result<Option<IpAddr>, ConfigError> {
+        self.text(path).map(|text| host.address(text).or_else(|problem| self.refuse(path, problem))).transpose()
+    }
+
+    /// `addresses.http` or, where that is not set, `client_addr`.
+    fn listeners(
+        &self,
+        host: &Host,
+        own: &'static str,
+        port: Option<u16>,
+        unix: bool,
+    ) -> Result<Vec<HttpAddr>, ConfigError> {
+        let Some(port) = port else { return Ok(Vec::new()) };
+        let path = if self.text(own).is_some() { own } else { "client_addr" };
+        let text = self.text(path).unwrap_or("127.0.0.1");
+        let mut found = host.addresses(text, port, unix).or_else(|problem| self.refuse(path, problem))?;
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn ports(&self, server: bool) -> Result<Ports, ConfigError> {
+        Ok(Ports {
+            dns: self.port("ports.dns", Some(8600))?,
+            http: self.port("ports.http", Some(8500))?,
+            https: self.port("ports.https", None)?,
+            grpc: self.port("ports.grpc", None)?,
+            grpc_tls: self.port("ports.grpc_tls", server.then_some(8503))?,
+            serf_lan: self.needed_port("ports.serf_lan", 8301)?,
+            serf_wan: self.port("ports.serf_wan", Some(8302))?,
+            server: self.needed_port("ports.server", 8300)?,
+        })
+    }
+
+    fn log(&self) -> Result<LogConfig, ConfigError> {
+        let name = self.text("log_level").unwrap_or("INFO");
+        let Some(level) = LogLevel::named(name) else {
+            return self.refuse("log_level", "must be trace, debug, info, warn or error");
+        };
+        Ok(LogConfig {
+            level,
+            json: self.on("log_json"),
+            file: self.path("log_file"),
+            rotate_bytes: self.number("log_rotate_bytes", 0, 0, 1 << 50)?,
+            rotate_duration: self.duration("log_rotate_duration", HOUR * 24),
+            rotate_max_files: self.number32("log_rotate_max_files", 0, 0)?,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        let kv_max_value_size = self.size("limits.kv_max_value_size", 512 << 10, 1)?;
+        Ok(Limits {
+            kv_max_value_size,
+            txn_max_req_len: self.size("limits.txn_max_req_len", 512 << 10, 1)?.max(kv_max_value_size),
+            http_max_conns_per_client: self.size("limits.http_max_conns_per_client", 200, 0)?,
+        })
+    }
+
+    fn dns_config(&self) -> Result<DnsConfig, ConfigError> {
+        let mut service_ttl = BTreeMap::new();
+        for (service, text) in self.map("dns_config.service_ttl") {
+            match parse_duration(&text) {
+                Ok(ttl) => service_ttl.insert(service, ttl),
+                Err(bad) => {
+                    return self
+                        .refuse("dns_config.service_ttl", format!("{service}: {bad}; write for example \"10s\""));
+                }
+            };
+        }
+        Ok(DnsConfig {
+            domain: rules::domain(self, "domain")?.unwrap_or_else(|| "consul.".to_owned()),
+            alt_domain: rules::domain(self, "alt_domain")?.unwrap_or_default(),
+            allow_stale: self.flag("dns_config.allow_stale").unwrap_or(true),
+            max_stale: self.duration("dns_config.max_stale", HOUR * 87_600),
+            a_record_limit: self.size("dns_config.a_record_limit", 0, 0)?,
+            udp_answer_limit: self.size("dns_config.udp_answer_limit", 3, 0)?,
+            enable_truncate: self.on("dns_config.enable_truncate"),
+            only_passing: self.on("dns_config.only_passing"),
+            disable_compression: self.on("dns_config.disable_compression"),
+            enable_additional_node_meta_txt: self.flag("dns_config.enable_additional_node_meta_txt").unwrap_or(true),
+            node_ttl: self.duration("dns_config.node_ttl", Duration::ZERO),
+            service_ttl,
+            soa: Soa {
+                refresh: self.number32("dns_config.soa.refresh", 3600, 0)?,
+                retry: self.number32("dns_config.soa.retry", 600, 0)?,
+                expire: self.number32("dns_config.soa.expire", 86_400, 0)?,
+                min_ttl: self.number32("dns_config.soa.min_ttl", 0, 0)?,
+            },
+        })
+    }
+
+    /// Service or check definitions, found valid by whoever owns their form.
+    fn definitions(
+        &self,
+        path: &'static str,
+        kind: &'static str,
+        parse: impl Fn(&Value) -> Result<(), String>,
+    ) -> Result<Vec<Value>, ConfigError> {
+        let list = self.0.get(path).and_then(|leaf| leaf.value.as_array());
+        let mut found = Vec::new();
+        for (place, definition) in list.into_iter().flatten().enumerate() {
+            let mut definition = definition.clone();
+            let origin = definition.as_object_mut().and_then(|map| map.remove(ORIGIN));
+            parse(&definition).map_err(|problem| ConfigError::Definition {
+                file: origin.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+                kind,
+                number: place + 1,
+                problem,
+            })?;
+            found.push(definition);
+        }
+        Ok(found)
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Everything, checked.
+pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<String>) -> Result<Resolved, ConfigError> {
+    let settings = Settings(raw);
+    let server = settings.on("server");
+    let (bootstrap, bootstrap_expect) = rules::bootstrap(&settings, server, dev, &mut warnings)?;
+    let datacenter = rules::datacenter(&settings, "datacenter")?.unwrap_or_else(|| "dc1".to_owned());
+    let primary = match rules::datacenter(&settings, "primary_datacenter")? {
+        Some(primary) => Some(primary),
+        None => rules::datacenter(&settings, "acl_datacenter")?,
+    };
+    let ports = settings.ports(server)?;
+    let bind = settings.address(host, "bind_addr")?.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let advertise = advertise(&settings, host, bind, &mut warnings)?;
+    let http = settings.listeners(host, "addresses.http", ports.http, true)?;
+    let dns = settings.listeners(host, "addresses.dns", ports.dns, false)?;
+    let serf_lan_ip = settings.address(host, "serf_lan")?.unwrap_or(bind);
+    let serf_wan_ip = settings.address(host, "serf_wan")?.unwrap_or(bind);
+
+    let mut resolved = Resolved {
+        primary_datacenter: primary.unwrap_or_else(|| datacenter.clone()),
+        datacenter,
+        node_name: rules::node_name(&settings, host, &mut warnings)?,
+        node_id: rules::node_id(&settings)?,
+        data_dir: rules::data_dir(&settings, dev, &mut warnings)?,
+        dev,
+        server,
+        bootstrap,
+        bootstrap_expect,
+        ui: settings.flag("ui_config.enabled").or_else(|| settings.flag("ui")).unwrap_or_default(),
+        enable_debug: settings.on("enable_debug"),
+        bind,
+        advertise,
+        http,
+        dns: dns
+            .into_iter()
+            .filter_map(|address| match address {
+                HttpAddr::Tcp(address) => Some(address),
+                HttpAddr::Unix(_) => None,
+            })
+            .collect(),
+        serf_lan: SocketAddr::new(serf_lan_ip, ports.serf_lan),
+        serf_wan: ports.serf_wan.filter(|_| server).map(|port| SocketAddr::new(serf_wan_ip, port)),
+        server_rpc: SocketAddr::new(bind, ports.server),
+        ports,
+        retry_join: rules::retry_join(&settings, &mut warnings),
+        start_join: settings.texts("start_join"),
+        retry_interval: settings.duration("retry_interval", SECOND * 30),
+        retry_max: settings.number32("retry_max", 0, 0)?,
+        rejoin_after_leave: settings.on("rejoin_after_leave"),
+        leave_on_terminate: settings.flag("leave_on_terminate").unwrap_or(!server),
+        skip_leave_on_interrupt: settings.flag("skip_leave_on_interrupt").unwrap_or(server),
+        reconnect_timeout: settings.duration("reconnect_timeout", HOUR * 72),
+        leave_drain_time: settings.duration("performance.leave_drain_time", SECOND * 5),
+        rpc_hold_timeout: settings.duration("performance.rpc_hold_timeout", SECOND * 7),
+        node_meta: settings.map("node_meta"),
+        encrypt: rules::encrypt(&settings)?,
+        disable_keyring_file: settings.on("disable_keyring_file"),
+        disable_coordinates: settings.on("disable_coordinates"),
+        log: settings.log()?,
+        pid_file: settings.path("pid_file"),
+        enable_script_checks: settings.on("enable_script_checks"),
+        enable_local_script_checks: settings.on("enable_local_script_checks"),
+        check_update_interval: settings.duration("check_update_interval", SECOND * 300),
+        check_output_max_size: settings.size("check_output_max_size", 4096, 1)?,
+        discard_check_output: settings.on("discard_check_output"),
+        session_ttl_min: settings.duration("session_ttl_min", SECOND * 10),
+        default_query_time: settings.duration("default_query_time", SECOND * 300),
+        max_query_time: settings.duration("max_query_time", SECOND * 600),
+        raft_multiplier: match settings.number("performance.raft_multiplier", 0, 0, 10)? {
+            0 => None,
+            multiplier => u32::try_from(multiplier).ok(),
+        },
+        raft_snapshot_threshold: settings.number("raft_snapshot_threshold", 16_384, 1, 1 << 40)?,
+        raft_snapshot_interval: settings.duration("raft_snapshot_interval", SECOND * 30),
+        raft_trailing_logs: settings.number("raft_trailing_logs", 10_240, 1, 1 << 40)?,
+        limits: settings.limits()?,
+        dns_config: settings.dns_config()?,
+        response_headers: settings.map("http_config.response_headers").into_iter().collect(),
+        block_endpoints: settings.texts("http_config.block_endpoints"),
+        services: settings.definitions("services", "service", |definition| {
+            ServiceSpec::parse(definition).map(drop).map_err(|error| error.to_string())
+        })?,
+        checks: settings.definitions("checks", "check", |definition| {
+            CheckSpec::parse(definition).map(drop).map_err(|error| error.to_string())
+        })?,
+        debug: Value::Null,
+        warnings: Vec::new(),
+    };
+    rules::check(&settings, &resolved)?;
+    warnings.extend(rules::unbuilt(raw));
+    resolved.debug = debug::render(&resolved);
+    resolved.warnings = warnings;
+    Ok(resolved)
+}
+
+/// The address told to other members: as given, else the bind address, else the only private one.
+fn advertise(
+    settings: &Settings<'_>,
+    host: &Host,
+    bind: IpAddr,
+    warnings: &mut Vec<String>,
+) -> Result<IpAddr, ConfigError> {
+    let by_family = if bind.is_ipv6() { "advertise_addr_ipv6" } else { "advertise_addr_ipv4" };
+    for path in ["advertise_addr", by_family] {
+        if let Some(address) = settings.address(host, path)? {
+            if address.is_unspecified() {
+                return settings.refuse(path, "nobody can be reached there; give the address that others use");
+            }
+            return Ok(address);
+        }
+    }
+    if bind.is_unspecified() { host.advertise(bind, "bind_addr", warnings) } else { Ok(bind) }
+}
