@@ -64,7 +64,7 @@ pub enum Answer {
     Joined(Result<usize, String>),
     /// An act that cannot fail is done.
     Done,
-    UnknownMember,
+    UnknownMember(String),
 }
 
 /// How anti-entropy's write went.

@@ -20,7 +20,7 @@ pub enum Event {
     /// The answer to an `Effect::Dial`; `None` when it failed.
     GossipAnswered { dial: u64, answer: Option<Bytes> },
     /// A letter of the consensus engine, with the state that travels beside it, if it needs one.
-    Letter { from: EngineId, letter: Letter, state: Option<Store> },
+    Letter { from: EngineId, cluster: Option<Uuid>, letter: Letter, state: Option<Store> },
     /// How a connection to a peer fares.
     Peer { peer: EngineId, news: News },
     Bootstrap { from: Uuid, letter: BootstrapLetter },

@@ -1,10 +1,13 @@
-//! The lictor agent: gossip, checks, local state, consensus, and the faces around them.
+//! The lictor agent: gossip, checks, local state, consensus, and the faces around them. `ARCHITECTURE.md` is the map.
 
+pub mod agent;
 pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod consensus;
 pub mod dice;
+pub mod effect;
+pub mod event;
 pub mod forward;
 pub mod gossip;
 pub mod http;

@@ -83,6 +83,8 @@ pub struct Facts {
     pub serf_port: u16,
     pub server_port: u16,
     pub ui: bool,
+    /// Gossip packets are sealed.
+    pub encrypted: bool,
     pub default_query_time: Duration,
     pub max_query_time: Duration,
     /// Bytes of a key's value, and of a transaction's body.

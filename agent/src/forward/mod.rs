@@ -12,10 +12,10 @@ use crate::rpc::Unserved;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// What one try came to.
+/// What one try came to; `T` is what it was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attempt {
-    Done(Reply),
+pub enum Attempt<T> {
+    Done(T),
     /// It surely had no effect.
     Unserved(Unserved),
     /// The answer was lost on the way, or did not come in time: a write may have happened.
@@ -24,10 +24,12 @@ pub enum Attempt {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    Reply(Reply),
-    /// Pass the reason back to the origin, which holds the call.
-    Pass(Unserved),
+pub enum Next<T> {
+    Done(T),
+    /// The answer is lost for good, and asking again could do it twice.
+    Unknown,
+    /// The hold time is over; or this is not the origin, which alone holds a call.
+    GiveUp(Unserved),
     /// Try again after this pause, or as soon as a leader is known.
     Retry(Duration),
 }
@@ -37,7 +39,8 @@ pub enum Next {
 pub struct Journey {
     /// 0 at the origin.
     pub hops: u8,
-    pub writes: bool,
+    /// It must not happen twice: when its answer is lost, its outcome stays unknown.
+    pub once: bool,
     /// Until then the origin keeps trying.
     pub hold_until: Instant,
     pub tries: u32,
@@ -45,22 +48,16 @@ pub struct Journey {
 
 impl Journey {
     /// Decides after each try.
-    pub fn after(&mut self, attempt: Attempt, now: Instant, dice: &mut Dice) -> Next {
+    pub fn after<T>(&mut self, attempt: Attempt<T>, now: Instant, dice: &mut Dice) -> Next<T> {
         self.tries += 1;
-        match attempt {
-            Attempt::Done(reply) => Next::Reply(reply),
-            Attempt::Lost if self.writes => Next::Reply(outcome_unknown()),
-            Attempt::Lost => self.again(Unserved::Unreachable, now, dice),
-            Attempt::Unserved(why) => self.again(why, now, dice),
-        }
-    }
-
-    fn again(&self, why: Unserved, now: Instant, dice: &mut Dice) -> Next {
-        if self.hops > 0 {
-            return Next::Pass(why);
-        }
-        if now >= self.hold_until {
-            return Next::Reply(given_up(why));
+        let why = match attempt {
+            Attempt::Done(answer) => return Next::Done(answer),
+            Attempt::Lost if self.once => return Next::Unknown,
+            Attempt::Lost => Unserved::Unreachable,
+            Attempt::Unserved(why) => why,
+        };
+        if self.hops > 0 || now >= self.hold_until {
+            return Next::GiveUp(why);
         }
         // Doubling from 5 ms to 160 ms, with full jitter so that a crowd of held calls spreads out.
         let ceiling = Duration::from_millis(5 << self.tries.min(5));
@@ -92,11 +89,12 @@ pub fn outcome_unknown() -> Reply {
 mod tests {
     use super::*;
 
-    fn check(hops: u8, writes: bool, now: u64, attempt: Attempt, expected: &str) {
-        let mut journey = Journey { hops, writes, hold_until: Instant(7), tries: 0 };
+    fn check(hops: u8, once: bool, now: u64, attempt: Attempt<()>, expected: &str) {
+        let mut journey = Journey { hops, once, hold_until: Instant(7), tries: 0 };
         let next = match journey.after(attempt, Instant(now), &mut Dice::new(1)) {
-            Next::Reply(reply) => String::from_utf8_lossy(&reply.body).chars().take(17).collect(),
-            Next::Pass(why) => format!("pass {why:?}"),
+            Next::Done(()) => "done".to_owned(),
+            Next::Unknown => "unknown".to_owned(),
+            Next::GiveUp(why) => format!("{why:?}"),
             Next::Retry(_) => "retry".to_owned(),
         };
         assert_eq!(next, expected);
@@ -105,15 +103,15 @@ mod tests {
     #[test]
     fn a_write_is_repeated_only_while_it_surely_was_not_proposed() {
         check(0, true, 0, Attempt::Unserved(Unserved::NoLeader), "retry");
-        check(0, true, 0, Attempt::Lost, "outcome unknown: ");
-        check(1, true, 0, Attempt::Lost, "outcome unknown: ");
+        check(0, true, 0, Attempt::Lost, "unknown");
+        check(1, true, 0, Attempt::Lost, "unknown");
         check(0, false, 0, Attempt::Lost, "retry");
     }
 
     #[test]
     fn only_the_origin_holds_and_not_for_ever() {
-        check(1, false, 0, Attempt::Unserved(Unserved::NoLeader), "pass NoLeader");
-        check(0, false, 7, Attempt::Unserved(Unserved::Unreachable), "No cluster leader");
-        check(0, true, 7, Attempt::Unserved(Unserved::Busy), "this server has t");
+        check(1, false, 0, Attempt::Unserved(Unserved::NoLeader), "NoLeader");
+        check(0, false, 7, Attempt::Lost, "Unreachable");
+        check(0, true, 7, Attempt::Unserved(Unserved::Busy), "Busy");
     }
 }

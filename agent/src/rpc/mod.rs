@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `/hello` | [`Hello`] | 200, or 403 with the reason as text |
 //! | `/call` | [`Forwarded`] | [`Answered`] |
+//! | `/submit` | [`Submission`] | [`Submitted`] |
 //! | `/part` | a `Scope` | the chunks of a partial store |
 //! | `/letters` | an endless stream of framed letters | at the end |
 //! | `/state` | one framed letter, then the chunks of a store | 200 when it was handed in |
@@ -16,6 +17,7 @@
 
 use crate::http::call::{Call, Reply};
 use bytes::Bytes;
+use lictor_catalog::{Command, Outcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -93,6 +95,23 @@ pub enum Answered {
     Reply(Reply),
     /// It surely had no effect; the origin may try again or elsewhere.
     Unserved(Unserved),
+}
+
+/// A write of anti-entropy on its way to the leader: what an agent owns, as a command, without a detour through JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    pub command: Command,
+    pub hops: u8,
+    pub budget_ms: u64,
+}
+
+/// What became of a [`Submission`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Submitted {
+    Applied(Outcome),
+    Unserved(Unserved),
+    /// It was proposed and then lost from sight.
+    Unknown,
 }
 
 /// Why a server did not serve a call. It surely had no effect.

@@ -2,20 +2,22 @@
 //! `http` (what to do) and `forward` (where, and when to give up); this file walks.
 
 use crate::dice::Dice;
-use crate::effect::Answer;
+use crate::effect::{Answer, Pushed};
 use crate::forward::{self, Attempt, Journey, Next};
+use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
-use crate::http::{Context, answer};
+use crate::http::{Context, options};
 use crate::hub::{self, Found};
-use crate::rpc::{Answered, Forwarded, HOPS_MAX, Unserved};
+use crate::rpc::{Answered, Forwarded, HOPS_MAX, Submission, Submitted, Unserved};
 use crate::runtime::clock;
 use crate::runtime::handle::{Handle, patience};
 use crate::runtime::hub::Hub;
 use crate::runtime::rpc::client::{Client, Failed};
 use crate::time::Instant;
 use crate::view::View;
-use lictor_catalog::{Command, Index, Query};
+use lictor_catalog::{Command, Index, Outcome, Query};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +52,15 @@ struct Recent {
 /// Bytes of answers that are kept for the newest state.
 const RECENT_BYTES_MAX: usize = 8 << 20;
 
+/// A call, its route, and how far it has come.
+struct Way<'a> {
+    call: &'a Call,
+    route: &'static route::Route,
+    rest: Cow<'a, str>,
+    hops: u8,
+    deadline: Instant,
+}
+
 /// Where a call can be served, as seen from here.
 enum Where {
     Here,
@@ -69,37 +80,50 @@ impl Dispatcher {
 
     /// Answers a call that came in over HTTP, or from this agent itself.
     pub async fn serve(&self, call: Call) -> Reply {
-        match self.walk(call, 0, clock::now() + PATIENCE).await {
-            Answered::Reply(reply) => reply,
-            Answered::Unserved(why) => forward::given_up(why),
-        }
+        let reply = match self.walk(&call, 0, clock::now() + PATIENCE).await {
+            Ok(reply) => reply,
+            Err(why) => forward::given_up(why),
+        };
+        answer::finish(reply, &self.handle.facts)
     }
 
     /// Answers a call that another agent passed on.
     pub async fn serve_forwarded(&self, forwarded: Forwarded) -> Answered {
-        let deadline = clock::now() + Duration::from_millis(forwarded.budget_ms).min(PATIENCE * 12);
-        self.walk(forwarded.call, forwarded.hops, deadline).await
+        match self.walk(&forwarded.call, forwarded.hops, deadline(forwarded.budget_ms)).await {
+            Ok(reply) => Answered::Reply(reply),
+            Err(why) => Answered::Unserved(why),
+        }
     }
 
-    async fn walk(&self, call: Call, hops: u8, deadline: Instant) -> Answered {
-        let route = match route::find(&call, &self.handle.facts) {
-            Route::Reply(reply) => return Answered::Reply(reply),
-            Route::Route(route) => route,
+    async fn walk(&self, call: &Call, hops: u8, deadline: Instant) -> Result<Reply, Unserved> {
+        let way = match route::find(&self.handle.facts, call) {
+            Route::Answer(reply) => return Ok(reply),
+            Route::Route(route, rest) => Way { call, route, rest, hops, deadline },
         };
-        let writes = !matches!(call.method, Method::Get);
-        let mut journey = Journey { hops, writes, hold_until: clock::now() + self.hold, tries: 0 };
-        let mut dice = None;
+        let once = call.method != Method::Get;
+        let answered = self.insist(hops, once, async || self.attempt(&way).await).await;
+        answered.map(|reply| reply.unwrap_or_else(forward::outcome_unknown))
+    }
+
+    /// Tries until it is done, gives up, or cannot know: then `None`.
+    async fn insist<T>(
+        &self,
+        hops: u8,
+        once: bool,
+        mut attempt: impl AsyncFnMut() -> Attempt<T>,
+    ) -> Result<Option<T>, Unserved> {
+        let mut journey = Journey { hops, once, hold_until: clock::now() + self.hold, tries: 0 };
+        let mut leadership = self.handle.leadership.subscribe();
         loop {
-            let mut leadership = self.handle.leadership.subscribe();
             leadership.borrow_and_update();
-            let attempt = self.attempt(&call, route.place, hops, deadline).await;
-            let dice = match attempt {
-                Attempt::Done(reply) => return Answered::Reply(reply),
-                Attempt::Unserved(_) | Attempt::Lost => dice.get_or_insert_with(|| self.dice()),
+            let attempt = match attempt().await {
+                Attempt::Done(answer) => return Ok(Some(answer)),
+                attempt => attempt,
             };
-            match journey.after(attempt, clock::now(), dice) {
-                Next::Reply(reply) => return Answered::Reply(reply),
-                Next::Pass(why) => return Answered::Unserved(why),
+            match journey.after(attempt, clock::now(), &mut self.dice()) {
+                Next::Done(answer) => return Ok(Some(answer)),
+                Next::Unknown => return Ok(None),
+                Next::GiveUp(why) => return Err(why),
                 Next::Retry(pause) => {
                     // News of a leader ends the pause early.
                     let _ = tokio::time::timeout(pause, leadership.changed()).await;
@@ -108,41 +132,91 @@ impl Dispatcher {
         }
     }
 
-    async fn attempt(&self, call: &Call, place: Place, hops: u8, deadline: Instant) -> Attempt {
-        if place == Place::Catalog && !self.handle.facts.server {
-            let servers = self.servers();
-            return self.pass_to_any(call, &servers, hops, deadline).await;
+    /// Applies a command through the leader, wherever it is. Commands of anti-entropy may be repeated.
+    pub async fn submit(&self, command: Command) -> Pushed {
+        let until = clock::now() + PATIENCE;
+        let submitted = self.insist(0, false, async || self.try_to_submit(&command, 0, until).await).await;
+        match submitted {
+            Ok(Some(outcome)) => Pushed::Applied(outcome),
+            Ok(None) | Err(_) => Pushed::Failed,
+        }
+    }
+
+    /// Applies a command that another agent passed on.
+    pub async fn submit_forwarded(&self, submission: Submission) -> Submitted {
+        let Submission { command, hops, budget_ms } = submission;
+        match self.try_to_submit(&command, hops, deadline(budget_ms)).await {
+            Attempt::Done(outcome) => Submitted::Applied(outcome),
+            Attempt::Unserved(why) => Submitted::Unserved(why),
+            Attempt::Lost => Submitted::Unknown,
+        }
+    }
+
+    async fn try_to_submit(&self, command: &Command, hops: u8, deadline: Instant) -> Attempt<Outcome> {
+        let servers = if self.handle.facts.server {
+            match Self::place_write(&self.handle.view.load()) {
+                Where::Here => {
+                    return match self.handle.write(command.clone(), deadline).await {
+                        Answer::Applied(outcome) => Attempt::Done(outcome),
+                        Answer::Unserved(why) => Attempt::Unserved(why),
+                        _ => Attempt::Lost,
+                    };
+                }
+                Where::There(leader) if hops < HOPS_MAX => vec![leader],
+                Where::There(_) => return Attempt::Unserved(Unserved::NoLeader),
+                Where::Nowhere(why) => return Attempt::Unserved(why),
+            }
+        } else {
+            self.servers()
+        };
+        let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
+        let submission = Submission { command: command.clone(), hops: hops + 1, budget_ms };
+        for server in servers {
+            match self.client.submit(server, &submission).await {
+                Ok(Submitted::Applied(outcome)) => return Attempt::Done(outcome),
+                Ok(Submitted::Unserved(why)) => return Attempt::Unserved(why),
+                Err(Failed::NotSent | Failed::Refused(_)) => {}
+                Ok(Submitted::Unknown) | Err(Failed::Lost) => return Attempt::Lost,
+            }
+        }
+        Attempt::Unserved(Unserved::Unreachable)
+    }
+
+    async fn attempt(&self, way: &Way<'_>) -> Attempt<Reply> {
+        if way.route.place == Place::Catalog && !self.handle.facts.server {
+            return self.pass_to_any(way).await;
         }
         let view = self.handle.view.load_full();
         let plan = {
             let local = self.handle.local.load();
-            crate::http::plan(&Context { view: &view, local: &local, facts: &self.handle.facts, now: clock::now() }, call)
+            let context = Context { view: &view, local: &local, facts: &self.handle.facts, now: clock::now() };
+            (way.route.handler)(&context, way.call, &way.rest).unwrap_or_else(Plan::Answer)
         };
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
             Plan::Act(act) => self.act(act).await,
-            Plan::Read(read) => match self.place_read(&view, read.consistency) {
-                Where::Here => self.read(view, read, deadline).await,
-                Where::There(leader) => self.pass(call, leader, hops, deadline).await,
+            Plan::Read(read) => match Self::place_read(&view, read.consistency) {
+                Where::Here => self.read(view, read, way.deadline).await,
+                Where::There(leader) => self.pass(way, leader).await,
                 Where::Nowhere(why) => Attempt::Unserved(why),
             },
-            Plan::Write(command, how) => match self.place_write(&view) {
-                Where::Here => self.propose(command, how, deadline).await,
-                Where::There(leader) => self.pass(call, leader, hops, deadline).await,
+            Plan::Write(command, how) => match Self::place_write(&view) {
+                Where::Here => self.propose(way, command, how).await,
+                Where::There(leader) => self.pass(way, leader).await,
                 Where::Nowhere(why) => Attempt::Unserved(why),
             },
         }
     }
 
-    fn place_read(&self, view: &View, consistency: Consistency) -> Where {
+    fn place_read(view: &View, consistency: Consistency) -> Where {
         match consistency {
             Consistency::Stale if view.caught_up => Where::Here,
             Consistency::Stale => Where::Nowhere(Unserved::NotCaughtUp),
-            Consistency::Default | Consistency::Consistent => self.place_write(view),
+            Consistency::Default | Consistency::Consistent => Self::place_write(view),
         }
     }
 
-    fn place_write(&self, view: &View) -> Where {
+    fn place_write(view: &View) -> Where {
         match &view.leader {
             _ if view.leading => Where::Here,
             Some(leader) => Where::There(leader.rpc),
@@ -158,10 +232,10 @@ impl Dispatcher {
         servers
     }
 
-    async fn pass_to_any(&self, call: &Call, servers: &[SocketAddr], hops: u8, deadline: Instant) -> Attempt {
+    async fn pass_to_any(&self, way: &Way<'_>) -> Attempt<Reply> {
         let mut attempt = Attempt::Unserved(Unserved::Unreachable);
-        for &server in servers {
-            attempt = self.pass(call, server, hops, deadline).await;
+        for server in self.servers() {
+            attempt = self.pass(way, server).await;
             if attempt != Attempt::Unserved(Unserved::Unreachable) {
                 break;
             }
@@ -169,14 +243,14 @@ impl Dispatcher {
         attempt
     }
 
-    async fn pass(&self, call: &Call, to: SocketAddr, hops: u8, deadline: Instant) -> Attempt {
-        if hops >= HOPS_MAX {
+    async fn pass(&self, way: &Way<'_>, to: SocketAddr) -> Attempt<Reply> {
+        if way.hops >= HOPS_MAX {
             return Attempt::Unserved(Unserved::NoLeader);
         }
-        let blocking = call.params.has("index");
-        let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { deadline };
+        let blocking = way.call.params.has("index");
+        let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
-        let forwarded = Forwarded { call: call.clone(), hops: hops + 1, budget_ms };
+        let forwarded = Forwarded { call: way.call.clone(), hops: way.hops + 1, budget_ms };
         match self.client.call(to, &forwarded, blocking).await {
             Ok(Answered::Reply(reply)) => Attempt::Done(reply),
             Ok(Answered::Unserved(why)) => Attempt::Unserved(why),
@@ -186,28 +260,29 @@ impl Dispatcher {
         }
     }
 
-    async fn propose(&self, command: Command, how: WriteAnswer, deadline: Instant) -> Attempt {
-        match self.handle.write(command, deadline).await {
-            Answer::Applied(outcome) => Attempt::Done(answer::write_reply(&outcome, how)),
+    async fn propose(&self, way: &Way<'_>, command: Command, how: WriteAnswer) -> Attempt<Reply> {
+        let pretty = options::pretty(&self.handle.facts, way.call);
+        match self.handle.write(command, way.deadline).await {
+            Answer::Applied(outcome) => Attempt::Done(answer::write_reply(&outcome, how, pretty)),
             Answer::Unserved(why) => Attempt::Unserved(why),
             _ => Attempt::Lost,
         }
     }
 
-    async fn act(&self, act: Act) -> Attempt {
+    async fn act(&self, act: Act) -> Attempt<Reply> {
         let deadline = clock::now() + PATIENCE;
         if let Act::Join(names) = act {
             let addresses = super::join::resolve(&names, self.handle.facts.serf_port).await;
-            return Attempt::Done(match addresses {
-                Ok(addresses) => answer::act_reply(self.handle.join(addresses, deadline).await),
-                Err(problem) => Reply::text(500, problem),
-            });
+            return match addresses {
+                Ok(addresses) => acted(self.handle.join(addresses, deadline).await),
+                Err(problem) => Attempt::Done(Reply::text(500, problem)),
+            };
         }
-        Attempt::Done(answer::act_reply(self.handle.act(act, deadline).await))
+        acted(self.handle.act(act, deadline).await)
     }
 
     /// Answers a read here, once it is fresh enough, waiting if it blocks.
-    async fn read(&self, mut view: Arc<View>, read: Read, deadline: Instant) -> Attempt {
+    async fn read(&self, mut view: Arc<View>, read: Read, deadline: Instant) -> Attempt<Reply> {
         let leased = view.lease_until.is_some_and(|until| clock::now() < until);
         if read.consistency == Consistency::Consistent || (read.consistency == Consistency::Default && !leased) {
             match self.fresh(deadline).await {
@@ -226,7 +301,8 @@ impl Dispatcher {
             }
             None => self.find(&view, &read),
         };
-        Attempt::Done(answer::read_reply(&found, read.consistency, clock::now()))
+        let freshness = Freshness::of(&found.view, clock::now());
+        Attempt::Done(answer::read_reply(&read, found.index, &found.encoded, freshness))
     }
 
     /// Evaluates and encodes, or finds it done already for the same state.
@@ -265,4 +341,23 @@ impl Dispatcher {
             Ok(Err(_)) | Err(_) => Err(Unserved::NoLeader),
         }
     }
+}
+
+/// The reply to what the agent was asked to do.
+fn acted(answer: Answer) -> Attempt<Reply> {
+    Attempt::Done(match answer {
+        Answer::Local(result) => answer::local_reply(result),
+        Answer::Joined(result) => answer::act_reply(result.map(drop)),
+        Answer::Done => Reply::empty(200),
+        Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
+        Answer::Unserved(why) => return Attempt::Unserved(why),
+        Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => {
+            Reply::text(500, "the agent did not answer in time; look at its state before trying again")
+        }
+    })
+}
+
+/// A foreign budget, bounded.
+fn deadline(budget_ms: u64) -> Instant {
+    clock::now() + Duration::from_millis(budget_ms).min(PATIENCE * 24)
 }

@@ -59,6 +59,19 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// The rows of this scope, from the view at hand or from a server.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn rows(&self, scope: Scope) -> Result<Store, Unavailable> {
+        match self.load(&scope)? {
+            Some(store) => Ok(store),
+            None => self.fetch(scope).await,
+        }
+    }
+}
+
 impl Source for Parts {
     fn load(&self, _: &Scope) -> Result<Option<Store>, Unavailable> {
         if !self.handle.facts.server {

@@ -3,7 +3,7 @@
 
 use crate::http::call::{Call, Method, Reply};
 use crate::http::params::Params;
-use crate::http::route;
+use crate::http::{answer, route};
 use crate::runtime::dispatch::Dispatcher;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -108,7 +108,7 @@ where
 {
     let service = service_fn(move |request| {
         let dispatcher = Arc::clone(&dispatcher);
-        async move { Ok::<_, Infallible>(answer(request, source, &dispatcher).await) }
+        async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -124,15 +124,19 @@ where
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
+async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
     let gzip = wants_gzip(&request);
-    let (mut call, body) = call(request, source, dispatcher.handle.facts.dev);
-    let cap = route::body_max(&call, &dispatcher.handle.facts);
+    let (mut call, body) = call(request, source);
+    let facts = &dispatcher.handle.facts;
+    let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
-        let declared = body.size_hint().lower();
+        let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         match super::rpc::whole(body, cap).await {
             Ok(bytes) => call.body = bytes,
-            Err(super::rpc::BadBody) => return respond(route::too_large(&call, declared, cap), false),
+            Err(super::rpc::BadBody) => {
+                let refused = answer::too_large(declared.max(cap + 1), cap);
+                return respond(answer::finish(refused, facts), false);
+            }
         }
     }
     respond(dispatcher.serve(call).await, gzip)
@@ -159,7 +163,7 @@ fn method(method: &http::Method) -> Method {
 }
 
 /// Everything but the body.
-fn call(request: Request<Incoming>, source: Option<IpAddr>, dev: bool) -> (Call, Incoming) {
+fn call(request: Request<Incoming>, source: Option<IpAddr>) -> (Call, Incoming) {
     let (parts, body) = request.into_parts();
     let text = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -173,10 +177,7 @@ fn call(request: Request<Incoming>, source: Option<IpAddr>, dev: bool) -> (Call,
             rest.split(' ').next().unwrap_or_default().clone_into(&mut token);
         }
     }
-    let mut params = parts.uri.query().map(Params::parse).unwrap_or_default();
-    if dev {
-        params.push("pretty", "");
-    }
+    let params = parts.uri.query().map(Params::parse).unwrap_or_default();
     let call = Call {
         method: method(&parts.method),
         path: parts.uri.path().to_owned(),

@@ -5,6 +5,7 @@
 
 pub mod reconcile;
 pub mod replica;
+pub mod role;
 pub mod tags;
 pub mod voters;
 

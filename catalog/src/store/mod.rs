@@ -133,7 +133,7 @@ pub struct Applied {
     pub touched: Touched,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// Done, or nothing needed doing.
     Done,

@@ -4,7 +4,7 @@
 use super::{frame, whole};
 use crate::consensus::{BootstrapLetter, EngineId, Letter, News};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello};
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Submission, Submitted};
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
 use bytes::Bytes;
@@ -162,6 +162,16 @@ impl Client {
         let class = if blocking { Class::Waiting } else { Class::Short };
         let patience = Duration::from_millis(forwarded.budget_ms);
         let answer = self.ask(to, class, "/call", rpc::encode(forwarded), patience).await?;
+        rpc::decode(&answer).or(Err(Failed::Lost))
+    }
+
+    /// Passes a command on.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn submit(&self, to: SocketAddr, submission: &Submission) -> Result<Submitted, Failed> {
+        let patience = Duration::from_millis(submission.budget_ms);
+        let answer = self.ask(to, Class::Short, "/submit", rpc::encode(submission), patience).await?;
         rpc::decode(&answer).or(Err(Failed::Lost))
     }
 

@@ -3,7 +3,7 @@
 use super::{BadBody, Frames, frame, whole};
 use crate::consensus::{BootstrapLetter, EngineId, Letter};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Unserved};
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Submission, Submitted, Unserved};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::mailbox::Lane;
 use bytes::Bytes;
@@ -76,9 +76,10 @@ async fn answer(request: Request<Incoming>, dispatcher: &Arc<Dispatcher>, greete
     let answered = match path.as_str() {
         "/hello" => hello(body, dispatcher, greeted).await,
         "/call" => call(body, dispatcher).await,
+        "/submit" => submit(body, dispatcher).await,
         "/part" => part(body, dispatcher).await,
-        "/letters" => letters(body, dispatcher).await,
-        "/state" => state(body, dispatcher).await,
+        "/letters" => letters(body, dispatcher, greeted).await,
+        "/state" => state(body, dispatcher, greeted).await,
         "/bootstrap" => bootstrap(body, dispatcher, greeted).await,
         _ => return reply(StatusCode::NOT_FOUND, format!("this release's RPC has no {path}")),
     };
@@ -105,6 +106,12 @@ async fn call(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody
     Ok(reply(StatusCode::OK, rpc::encode(&answered)))
 }
 
+async fn submit(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let submission: Submission = message(body, CALL_MAX).await?;
+    let submitted: Submitted = dispatcher.submit_forwarded(submission).await;
+    Ok(reply(StatusCode::OK, rpc::encode(&submitted)))
+}
+
 async fn part(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
     let scope: Scope = message(body, 4096).await?;
     let view = dispatcher.handle.view.load_full();
@@ -121,20 +128,22 @@ async fn sender(frames: &mut Frames<Incoming>) -> Result<EngineId, BadBody> {
     rpc::decode::<Option<EngineId>>(&signature).or(Err(BadBody))?.ok_or(BadBody)
 }
 
-async fn letters(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
     let from = sender(&mut frames).await?;
+    let cluster = greeted.get().and_then(|hello| hello.cluster);
     while let Some(bytes) = frames.next().await? {
         let letter = Letter::decode(&bytes).or(Err(BadBody))?;
         // A full lane drops it: the engine repeats what matters.
-        let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, letter, state: None });
+        let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, cluster, letter, state: None });
     }
     Ok(reply(StatusCode::OK, Bytes::new()))
 }
 
-async fn state(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
     let from = sender(&mut frames).await?;
+    let cluster = greeted.get().and_then(|hello| hello.cluster);
     let letter = Letter::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;
     let mut restore = Restore::new();
     while let Some(chunk) = frames.rest().await? {
@@ -144,7 +153,7 @@ async fn state(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBod
         }
     }
     let store = restore.finish().or(Err(BadBody))?;
-    match dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, letter, state: Some(store) }) {
+    match dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, cluster, letter, state: Some(store) }) {
         Ok(()) => Ok(reply(StatusCode::OK, Bytes::new())),
         Err(_) => Ok(reply(StatusCode::TOO_MANY_REQUESTS, Unserved::Busy.to_string())),
     }

@@ -1,0 +1,326 @@
+//! The whole agent as one value: events in, effects out, one thread, no clock of its own.
+//!
+//! It routes each event to the part that owns it (gossip, local state, the server's role), lets the parts tell each other
+//! what changed, and at the end of each turn carries their wishes out as effects. What a part decides is on its own page.
+//!
+//! What it never does: it opens no socket or file, starts no thread, asks no clock and rolls no unseeded dice. The runtime
+//! and the simulator drive it alike.
+
+use crate::dice::Dice;
+use crate::effect::{Answer, Effect, Ending, Ticket};
+use crate::event::Event;
+use crate::gossip::{DialError, Gossip, Member, MemberStatus, Output};
+use crate::http::call::Act;
+use crate::rpc::Unserved;
+use crate::server::role::Role;
+use crate::server::tags::Own;
+use crate::time::Instant;
+use crate::view::{Facts, LocalView};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a leave may take before the agent goes anyway.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// See the module's page.
+pub struct Agent {
+    facts: Arc<Facts>,
+    gossip: Gossip,
+    role: Option<Role>,
+    owned: crate::local::Owned,
+    members: Arc<[Member]>,
+    /// Joins that gossip still works on.
+    joins: BTreeSet<Ticket>,
+    leaving: Option<Leaving>,
+    local_changed: bool,
+    ending: Option<Ending>,
+}
+
+/// A leave under way, and who is told when it is done.
+struct Leaving {
+    tickets: Vec<Ticket>,
+    deadline: Instant,
+    transferred: bool,
+}
+
+/// The parts of an agent, made by whoever starts it.
+pub struct Parts {
+    pub facts: Arc<Facts>,
+    pub gossip: Gossip,
+    pub role: Option<Role>,
+    pub owned: crate::local::Owned,
+}
+
+impl Agent {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { facts, gossip, role, owned } = parts;
+        Self {
+            facts,
+            gossip,
+            role,
+            owned,
+            members: Arc::from([]),
+            joins: BTreeSet::new(),
+            leaving: None,
+            local_changed: true,
+            ending: None,
+        }
+    }
+
+    /// The moment at which [`Agent::finish`] wants to be called even if nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let parts = [
+            self.gossip.deadline(),
+            self.role.as_ref().map(Role::deadline),
+            self.owned.deadline(),
+            self.leaving.as_ref().map(|leaving| leaving.deadline),
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Takes one event. What follows from it appears at the end of the turn.
+    pub fn step(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Packet { from, bytes } => self.gossip.packet(now, from, &bytes),
+            Event::GossipAsked { ticket, from, body } => {
+                let body = self.gossip.request(now, from, &body);
+                effects.push(Effect::GossipAnswer { ticket, body });
+            }
+            Event::GossipAnswered { dial, answer } => {
+                self.gossip.answered(now, dial, answer.ok_or(DialError::Unreachable));
+            }
+            Event::Join { addresses, ticket } => {
+                self.joins.insert(ticket);
+                self.gossip.join(now, addresses, ticket);
+            }
+            Event::Letter { from, cluster, letter, state } => {
+                if let Some(role) = &mut self.role {
+                    role.letter(from, letter, state, cluster, now, effects);
+                }
+            }
+            Event::Peer { peer, news } => self.with_role(|role| role.with_replica(|replica| replica.news(peer, news))),
+            Event::Bootstrap { from, letter } => self.with_role(|role| role.bootstrap(from, letter, now)),
+            Event::Stored { batch } => {
+                if let Some(role) = &mut self.role {
+                    role.stored(batch, now, effects);
+                }
+            }
+            Event::StoreFull { .. } => self.with_role(|role| role.with_replica(|replica| replica.disk_full())),
+            Event::Write { ticket, command } => match &mut self.role {
+                Some(role) => role.write(ticket, command, now, effects),
+                None => effects.push(not_here(ticket)),
+            },
+            Event::ReadIndex { ticket } => match &mut self.role {
+                Some(role) => role.read_index(ticket, now, effects),
+                None => effects.push(not_here(ticket)),
+            },
+            Event::Act { ticket, act } => self.act(now, ticket, act, effects),
+            Event::Probed { check, run, outcome } => self.owned.probed(now, &check, run, outcome),
+            Event::Persisted { ticket, failed } => self.owned.persisted(now, ticket, failed),
+            Event::Fetched { rows } => self.owned.fetched(now, rows),
+            Event::Pushed { ticket, result } => self.owned.pushed(now, ticket, result),
+        }
+    }
+
+    fn with_role(&mut self, act: impl FnOnce(&mut Role)) {
+        if let Some(role) = &mut self.role {
+            act(role);
+        }
+    }
+
+    fn act(&mut self, now: Instant, ticket: Ticket, act: Act, effects: &mut Vec<Effect>) {
+        match act {
+            Act::Local(change) => self.owned.change(now, ticket, change),
+            Act::Leave => {
+                let deadline = now + LEAVE_PATIENCE;
+                let leaving = Leaving { tickets: Vec::new(), deadline, transferred: false };
+                self.leaving.get_or_insert(leaving).tickets.push(ticket);
+                self.begin_to_leave(now);
+            }
+            Act::ForceLeave { node, prune } => {
+                let answer = match self.gossip.force_leave(now, &node, prune) {
+                    Ok(()) => Answer::Done,
+                    Err(unknown) => Answer::UnknownMember(unknown.0),
+                };
+                effects.push(Effect::Answer { ticket, answer });
+            }
+            // Names were resolved by the host; what arrives here has none left.
+            Act::Join(_) => effects.push(Effect::Answer { ticket, answer: Answer::Joined(Ok(0)) }),
+        }
+    }
+
+    /// A leader hands over before it goes, so that writes do not stop for an election.
+    fn begin_to_leave(&mut self, now: Instant) {
+        let Some(leaving) = &mut self.leaving else { return };
+        let transferring = self.role.as_mut().is_some_and(|role| {
+            let first = !std::mem::replace(&mut leaving.transferred, true);
+            if first { role.hand_over() } else { role.leads() }
+        });
+        if !transferring || now >= leaving.deadline {
+            self.gossip.leave(now);
+        }
+    }
+
+    /// Ends a turn: does what is due, and turns the parts' wishes into effects.
+    pub fn finish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.gossip.timer(now);
+        self.drain_gossip(now, effects);
+        if let Some(role) = &mut self.role {
+            let cluster = role.cluster();
+            if let Err(diverging) = role.finish(now, effects) {
+                self.ending = Some(Ending::Fatal(diverging.to_string()));
+            }
+            if role.cluster() != cluster {
+                self.retag(now);
+                self.drain_gossip(now, effects);
+            }
+        }
+        self.owned.finish(now, effects);
+        self.local_changed |= self.owned.take_changed();
+        if self.leaving.is_some() {
+            self.begin_to_leave(now);
+            self.drain_gossip(now, effects);
+        }
+        if self.leaving.as_ref().is_some_and(|leaving| now >= leaving.deadline) {
+            self.gone(effects);
+        }
+        if std::mem::take(&mut self.local_changed) {
+            effects.push(Effect::PublishLocal(Arc::new(self.local_view())));
+        }
+        if let Some(ending) = self.ending.take() {
+            effects.push(Effect::Exit(ending));
+        }
+    }
+
+    /// A leader is known, or is not: anti-entropy begins or rests.
+    pub fn leader_known(&mut self, now: Instant, known: bool) {
+        self.owned.leader_known(now, known);
+    }
+
+    fn drain_gossip(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let mut changed = false;
+        for output in self.gossip.outputs() {
+            match output {
+                Output::Packet { to, bytes } => effects.push(Effect::Packet { to, bytes }),
+                Output::Dial { to, dial, body } => effects.push(Effect::Dial { to, dial, body }),
+                Output::Changed => changed = true,
+                Output::Event(event) => tracing::info!("{event}"),
+                Output::Joined { ticket, reached } => self.joined(ticket, Ok(reached), effects),
+                Output::JoinWaits { ticket, to, reason } => {
+                    tracing::warn!("{to} does not let this agent in yet: {reason}");
+                    let _ = ticket;
+                }
+                Output::JoinFailed { ticket, failures } => {
+                    let causes: Vec<String> = failures.iter().map(|(to, cause)| format!("{to}: {cause}")).collect();
+                    self.joined(ticket, Err(causes.join("; ")), effects);
+                }
+                Output::Conflict { name, first, second } => {
+                    tracing::warn!("{name:?} is the name of two live members, at {first} and {second}: rename one");
+                }
+                Output::Clone { id, holder, joiner } => {
+                    self.ending = Some(Ending::Fatal(format!(
+                        "node id {id} is alive at {holder} and this agent has it too, at {joiner}: its data directory is a \
+                         copy of a living one; empty it, or stop the other agent"
+                    )));
+                }
+                Output::Gone => self.gone(effects),
+            }
+        }
+        if changed {
+            self.members = self.gossip.members().into();
+            self.local_changed = true;
+            let (members, alive) = (Arc::clone(&self.members), self.alive());
+            self.with_role(|role| role.members(&members, now));
+            self.owned.cluster_size(alive);
+        }
+    }
+
+    fn alive(&self) -> usize {
+        self.members.iter().filter(|member| member.status == MemberStatus::Alive).count()
+    }
+
+    fn joined(&mut self, ticket: Ticket, result: Result<usize, String>, effects: &mut Vec<Effect>) {
+        if self.joins.remove(&ticket) {
+            effects.push(Effect::Answer { ticket, answer: Answer::Joined(result) });
+        }
+    }
+
+    fn gone(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(leaving) = self.leaving.take() {
+            let tickets = leaving.tickets.into_iter();
+            effects.extend(tickets.map(|ticket| Effect::Answer { ticket, answer: Answer::Done }));
+            self.ending = Some(Ending::Left);
+        }
+    }
+
+    /// Tells gossip what this agent is now.
+    fn retag(&mut self, now: Instant) {
+        let tags = own_tags(&self.facts, self.role.as_ref());
+        self.gossip.set_tags(now, tags);
+    }
+
+    fn local_view(&self) -> LocalView {
+        let (services, checks) = self.owned.view();
+        LocalView {
+            members: Arc::clone(&self.members),
+            services,
+            checks,
+            node: self.owned.node(),
+            stats: Arc::new(self.stats()),
+        }
+    }
+
+    fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let section = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+        };
+        let (services, checks) = self.owned.view();
+        let mut stats = BTreeMap::from([
+            (
+                "agent".to_owned(),
+                section(&[
+                    ("check_monitors", checks.len().to_string()),
+                    ("checks", checks.len().to_string()),
+                    ("services", services.len().to_string()),
+                ]),
+            ),
+            (
+                "build".to_owned(),
+                section(&[
+                    ("version", crate::view::CONSUL_LEVEL.to_owned()),
+                    ("lictor", crate::view::VERSION.to_owned()),
+                ]),
+            ),
+            (
+                "serf_lan".to_owned(),
+                section(&[
+                    ("members", self.members.len().to_string()),
+                    ("failed", self.count(MemberStatus::Dead).to_string()),
+                    ("left", self.count(MemberStatus::Left).to_string()),
+                    ("health_score", self.gossip.counts().unhealthy.to_string()),
+                    ("encrypted", self.facts.encrypted.to_string()),
+                ]),
+            ),
+        ]);
+        let server = self.role.is_some();
+        stats.insert("consul".to_owned(), section(&[("server", server.to_string())]));
+        stats
+    }
+
+    fn count(&self, status: MemberStatus) -> usize {
+        self.members.iter().filter(|member| member.status == status).count()
+    }
+}
+
+/// What an agent tells of itself in gossip.
+#[must_use]
+pub fn own_tags(facts: &Facts, role: Option<&Role>) -> BTreeMap<String, String> {
+    Own { id: facts.node_id, datacenter: &facts.datacenter, server: role.map(Role::tags) }.tags()
+}
+
+fn not_here(ticket: Ticket) -> Effect {
+    Effect::Answer { ticket, answer: Answer::Unserved(Unserved::NoLeader) }
+}

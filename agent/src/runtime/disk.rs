@@ -1,0 +1,104 @@
+//! The thread that writes the log store: whatever has queued up meanwhile goes into one transaction with one sync.
+//!
+//! A full disk is waited out: the batches stay queued and unacknowledged, the store is closed and opened again, and the
+//! same batches are written (DESIGN §3). A failed sync is never retried: the agent ends.
+
+use crate::consensus::Write;
+use crate::consensus::store::{States, Storage, WriteError};
+use crate::event::Event;
+use crate::runtime::handle::Handle;
+use crate::runtime::mailbox::Lane;
+use bytes::Bytes;
+use lictor_catalog::Store;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+/// How long a full disk is left alone between two tries.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// Batches of one transaction.
+const BATCHES_MAX: usize = 256;
+
+/// One batch for the disk.
+#[derive(Debug)]
+pub struct Job {
+    pub batch: u64,
+    pub writes: Vec<Write>,
+    pub sync: bool,
+    pub state: Option<Store>,
+}
+
+/// Opens the store again after the disk was full.
+pub type Reopen = Box<dyn FnMut() -> Result<Box<dyn Storage>, String> + Send>;
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start(
+    storage: Box<dyn Storage>,
+    reopen: Reopen,
+    handle: Arc<Handle>,
+    fatal: impl Fn(String) + Send + 'static,
+) -> std::io::Result<(Sender<Job>, std::thread::JoinHandle<()>)> {
+    let (sender, jobs) = channel();
+    let disk = Disk { storage: Some(storage), reopen, handle };
+    let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+        if let Err(problem) = disk.run(&jobs) {
+            fatal(problem);
+        }
+    })?;
+    Ok((sender, thread))
+}
+
+struct Disk {
+    /// Absent while the disk is full.
+    storage: Option<Box<dyn Storage>>,
+    reopen: Reopen,
+    handle: Arc<Handle>,
+}
+
+impl Disk {
+    fn run(mut self, jobs: &Receiver<Job>) -> Result<(), String> {
+        while let Ok(first) = jobs.recv() {
+            let mut batch = vec![first];
+            batch.extend(jobs.try_iter().take(BATCHES_MAX));
+            let sync = batch.iter().any(|job| job.sync);
+            let states: States = batch.iter().flat_map(states).collect();
+            let writes: Vec<Write> = batch.iter_mut().flat_map(|job| std::mem::take(&mut job.writes)).collect();
+            self.write(&writes, &states, sync, batch[0].batch)?;
+            for job in batch {
+                let _ = self.handle.mailbox.push(Lane::Disk, Event::Stored { batch: job.batch });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes, waiting as long as the disk is full.
+    fn write(&mut self, writes: &[Write], states: &States, sync: bool, first: u64) -> Result<(), String> {
+        loop {
+            if self.storage.is_none() {
+                self.storage = (self.reopen)().ok();
+            }
+            match self.storage.as_mut().map(|storage| storage.write(writes, states, sync)) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error @ WriteError::Full(_))) => tracing::error!("{error}"),
+                Some(Err(error)) => return Err(error.to_string()),
+                None => {}
+            }
+            self.storage = None;
+            let _ = self.handle.mailbox.push(Lane::Disk, Event::StoreFull { batch: first });
+            std::thread::park_timeout(FULL_PAUSE);
+        }
+    }
+}
+
+/// The encoded state that belongs to a job's snapshot.
+fn states(job: &Job) -> Option<(u64, Arc<[Bytes]>)> {
+    let index = job.writes.iter().find_map(|write| match write {
+        Write::Install(snapshot) | Write::Compact(snapshot) => Some(snapshot.index.0),
+        _ => None,
+    })?;
+    let chunks = job.state.iter().flat_map(|store| store.chunks().map(Bytes::from)).collect();
+    Some((index, chunks))
+}

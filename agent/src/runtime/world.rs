@@ -1,0 +1,146 @@
+//! Turns effects into the world, in order. Nothing here decides anything, and nothing here waits.
+
+use super::disk::Job;
+use super::files::Files;
+use super::gossip::{self, Answers};
+use super::handle::Handle;
+use super::hub::Hub;
+use super::mailbox::Lane;
+use super::probe::Prober;
+use super::rpc::client::Client;
+use super::{datadir::DataDir, dispatch::Dispatcher};
+use crate::consensus::News;
+use crate::effect::{Effect, Ending};
+use crate::event::Event;
+use crate::gossip::MemberStatus;
+use crate::view::{LocalView, View};
+use lictor_catalog::store::Scope;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Everything an agent's effects reach.
+pub struct World {
+    pub runtime: Runtime,
+    pub handle: Arc<Handle>,
+    pub hub: Arc<Hub>,
+    pub client: Arc<Client>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub parts: Arc<super::dns::Parts>,
+    pub packets: UdpSocket,
+    pub answers: Arc<Answers>,
+    pub prober: Arc<Prober>,
+    /// Absent on client agents.
+    pub disk: Option<Sender<Job>>,
+    pub files: Files,
+    /// Where peers are remembered; absent in memory.
+    pub data_dir: Option<PathBuf>,
+    pub endings: UnboundedSender<Ending>,
+    pub peers: Vec<SocketAddr>,
+}
+
+impl World {
+    pub fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Packet { to, bytes } => {
+                // Lost packets are gossip's daily bread.
+                let _ = self.packets.send_to(&bytes, to);
+            }
+            Effect::Dial { to, dial, body } => {
+                self.runtime.spawn(gossip::dial(to, dial, body, Arc::clone(&self.handle)));
+            }
+            Effect::GossipAnswer { ticket, body } => self.answers.give(ticket, body),
+            Effect::Letter { to, address: None, .. } => {
+                let _ = self.handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Unreachable });
+            }
+            Effect::Letter { to, address: Some(address), letter, state } => {
+                let (client, handle) = (Arc::clone(&self.client), Arc::clone(&self.handle));
+                match state {
+                    Some(store) => drop(self.runtime.spawn(client.state(handle, to, address, letter, store))),
+                    None => self.runtime.block_on(async { client.letter(&handle, to, address, &letter) }),
+                }
+            }
+            Effect::Bootstrap { address, letter } => {
+                let client = Arc::clone(&self.client);
+                self.runtime.spawn(async move {
+                    if let Err(failed) = client.bootstrap(address, &letter).await {
+                        tracing::debug!("a bootstrap letter to {address} was lost: {failed:?}");
+                    }
+                });
+            }
+            Effect::Store { batch, writes, sync, state } => {
+                if let Some(disk) = &self.disk {
+                    let _ = disk.send(Job { batch, writes, sync, state });
+                }
+            }
+            Effect::Probe { check, run, probe } => {
+                let (handle, prober) = (Arc::clone(&self.handle), Arc::clone(&self.prober));
+                self.runtime.spawn(async move {
+                    let outcome = prober.probe(probe).await;
+                    let _ = handle.mailbox.push(Lane::Probes, Event::Probed { check, run, outcome });
+                });
+            }
+            Effect::Persist { ticket, records } => self.files.persist(ticket, records),
+            Effect::Publish { view, touched } => self.publish(view, touched),
+            Effect::PublishLocal(local) => self.publish_local(local),
+            Effect::Answer { ticket, answer } => self.handle.answer(ticket, answer),
+            Effect::Fetch => self.fetch(),
+            Effect::Push { ticket, command } => {
+                let (handle, dispatcher) = (Arc::clone(&self.handle), Arc::clone(&self.dispatcher));
+                self.runtime.spawn(async move {
+                    let result = dispatcher.submit(command).await;
+                    let _ = handle.mailbox.push(Lane::Probes, Event::Pushed { ticket, result });
+                });
+            }
+            Effect::Exit(ending) => drop(self.endings.send(ending)),
+        }
+    }
+
+    /// The hub first: whoever learns of the new view from its readers finds the hub at least as new.
+    fn publish(&self, view: Arc<View>, touched: lictor_catalog::Touched) {
+        self.hub.published(Arc::clone(&view), touched);
+        let old = self.handle.view.swap(Arc::clone(&view));
+        let readiness = |view: &View| (view.leader.clone(), view.leading, view.epoch, view.caught_up);
+        if readiness(&old) != readiness(&view) {
+            self.handle.leadership.send_modify(|changes| *changes += 1);
+        }
+        if old.applied != view.applied {
+            self.handle.applied.send_replace(view.applied.0);
+        }
+    }
+
+    fn publish_local(&mut self, local: Arc<LocalView>) {
+        let me = self.handle.facts.node_id;
+        let mut peers: Vec<SocketAddr> = local
+            .members
+            .iter()
+            .filter(|member| member.id != me && member.status == MemberStatus::Alive)
+            .map(|member| member.address)
+            .collect();
+        peers.sort_unstable();
+        if peers != self.peers && !peers.is_empty()
+            && let Some(dir) = self.data_dir.clone()
+        {
+            self.peers.clone_from(&peers);
+            self.runtime.spawn_blocking(move || {
+                if let Err(error) = DataDir::keep_peers(&dir, &peers) {
+                    tracing::warn!("peers are not remembered in {}: {error}", dir.display());
+                }
+            });
+        }
+        self.handle.local.store(local);
+        self.handle.leadership.send_modify(|changes| *changes += 1);
+    }
+
+    fn fetch(&self) {
+        let (handle, parts) = (Arc::clone(&self.handle), Arc::clone(&self.parts));
+        self.runtime.spawn(async move {
+            let scope = Scope::Node(handle.facts.node_name.to_string());
+            let rows = parts.rows(scope).await;
+            let _ = handle.mailbox.push(Lane::Probes, Event::Fetched { rows: rows.ok() });
+        });
+    }
+}

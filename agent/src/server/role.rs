@@ -1,0 +1,377 @@
+//! What a server does besides being an agent: it holds a replica, bootstraps a cluster or waits to be added to one, and
+//! while it leads it does the leader's work.
+//!
+//! Without a socket, disk or clock: letters, gossip's news and time come in, effects go out.
+
+use super::reconcile::Reconciler;
+use super::replica::{Diverging, Peer, Replica};
+use super::tags::{OwnServer, ServerTags};
+use super::voters::{Electorate, Progress};
+use crate::consensus::bootstrap::{Bootstrap, Candidate, Output};
+use crate::consensus::lease::Lease;
+use crate::consensus::raft::{self, Raft};
+use crate::consensus::{BootstrapLetter, EngineId, Letter, Members, Snapshot, Write};
+use crate::dice::Dice;
+use crate::effect::{Answer, Effect, Ticket};
+use crate::gossip::{Member, MemberStatus};
+use crate::rpc::Unserved;
+use crate::time::Instant;
+use bytes::Bytes;
+use lictor_catalog::command::FEATURE_LEVEL;
+use lictor_catalog::{Command, Index, Store};
+use std::net::SocketAddr;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The full pass over all members; changes are looked at as they come.
+const FULL_PASS: Duration = Duration::from_secs(60);
+/// The pass while somebody is on probation or unknown.
+const SHORT_PASS: Duration = Duration::from_secs(1);
+/// Writes of one pass; the next pass goes on.
+const WRITES_A_PASS: usize = 256;
+/// Batch numbers of writes that are not the engine's; nobody waits for them.
+const OUTSIDE: u64 = 0;
+
+/// What a server is told at its start.
+#[derive(Clone, Debug)]
+pub struct RoleConfig {
+    pub me: Uuid,
+    pub name: String,
+    pub datacenter: String,
+    pub rpc: SocketAddr,
+    /// How many servers bootstrap together; 0: this one only joins.
+    pub expect: u32,
+    pub raft: raft::Config,
+    pub reap_after: Duration,
+}
+
+/// What the log store held.
+#[derive(Debug)]
+pub struct Recovered {
+    pub engine: EngineId,
+    pub cluster: Option<Uuid>,
+    pub promise: Option<Bytes>,
+    pub snapshot: Option<Snapshot>,
+    pub vote: Option<Bytes>,
+    pub log: Vec<(u64, Bytes)>,
+    /// The state at the snapshot.
+    pub store: Store,
+}
+
+/// See the module's page.
+pub struct Role {
+    config: RoleConfig,
+    engine: EngineId,
+    cluster: Option<Uuid>,
+    replica: Option<Replica>,
+    bootstrap: Bootstrap,
+    reconciler: Reconciler,
+    electorate: Electorate,
+    members: Vec<Member>,
+    next_pass: Instant,
+    /// The last write of the leader's own; the next pass waits until it is applied.
+    under_way: Index,
+    was_settled: bool,
+    dice: Dice,
+}
+
+impl Role {
+    /// # Errors
+    /// [`raft::RecoverError`] when what was recovered does not fit together.
+    pub fn start(
+        config: RoleConfig,
+        recovered: Recovered,
+        mut dice: Dice,
+        now: Instant,
+    ) -> Result<Self, raft::RecoverError> {
+        let Recovered { engine, cluster, promise, snapshot, vote, log, store } = recovered;
+        let bootstrap = Bootstrap::new(engine, config.me, config.expect, cluster.is_some(), promise, dice.split());
+        let replica = match cluster {
+            None => None,
+            Some(_) => {
+                let raft =
+                    Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
+                Some(replica(engine, raft, store, &config.raft, now))
+            }
+        };
+        Ok(Self {
+            config,
+            engine,
+            cluster,
+            replica,
+            bootstrap,
+            reconciler: Reconciler::default(),
+            electorate: Electorate::default(),
+            members: Vec::new(),
+            next_pass: now,
+            under_way: Index(0),
+            was_settled: false,
+            dice,
+        })
+    }
+
+    /// What gossip should tell of this server.
+    #[must_use]
+    pub const fn tags(&self) -> OwnServer {
+        OwnServer {
+            port: self.config.rpc.port(),
+            engine: self.engine,
+            cluster: self.cluster,
+            expect: self.config.expect,
+            bootstrap: self.config.expect == 1,
+        }
+    }
+
+    #[must_use]
+    pub const fn cluster(&self) -> Option<Uuid> {
+        self.cluster
+    }
+
+    #[must_use]
+    pub const fn replica(&self) -> Option<&Replica> {
+        self.replica.as_ref()
+    }
+
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let next = self.replica.as_ref().map_or(self.next_pass, |replica| replica.deadline().min(self.next_pass));
+        self.bootstrap.deadline().map_or(next, |bootstrap| bootstrap.min(next))
+    }
+
+    /// Gossip's list changed.
+    pub fn members(&mut self, members: &[Member], now: Instant) {
+        self.members = members.to_vec();
+        self.next_pass = now;
+        self.tell_replica();
+        let candidates: Vec<Candidate> = members.iter().filter_map(|member| self.candidate(member)).collect();
+        self.bootstrap.candidates(candidates, now);
+    }
+
+    fn tell_replica(&mut self) {
+        let datacenter = &self.config.datacenter;
+        let peers = self
+            .members
+            .iter()
+            .filter_map(|member| ServerTags::of(member).map(|tags| (member, tags)))
+            .filter(|(_, tags)| tags.datacenter == *datacenter)
+            .map(|(member, tags)| (member.id, Peer { name: member.name.clone(), rpc: tags.rpc }))
+            .collect();
+        if let Some(replica) = &mut self.replica {
+            replica.peers(peers);
+        }
+    }
+
+    fn candidate(&self, member: &Member) -> Option<Candidate> {
+        let tags = ServerTags::of(member).filter(|tags| tags.datacenter == self.config.datacenter)?;
+        matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect).then_some(())?;
+        Some(Candidate {
+            node: member.id,
+            name: member.name.to_string(),
+            engine: tags.engine?,
+            expect: tags.expect,
+            cluster: tags.cluster,
+        })
+    }
+
+    /// A letter of the engine, from a peer of this cluster.
+    pub fn letter(
+        &mut self,
+        from: EngineId,
+        letter: Letter,
+        state: Option<Store>,
+        cluster: Option<Uuid>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.replica.is_none()
+            && let Some(cluster) = cluster
+            && self.bootstrap.may_follow(cluster)
+        {
+            // Whoever leads this cluster has made us a learner.
+            self.found(cluster, None, now, effects);
+        }
+        if let Some(replica) = &mut self.replica
+            && cluster == self.cluster
+        {
+            replica.letter(from, letter, state, now);
+        }
+    }
+
+    pub fn bootstrap(&mut self, from: Uuid, letter: BootstrapLetter, now: Instant) {
+        self.bootstrap.letter(from, letter, now);
+    }
+
+    /// Begins to take part in a cluster: as one of its first members, or, without members, as one that waits to be added.
+    fn found(&mut self, cluster: Uuid, members: Option<&Members>, now: Instant, effects: &mut Vec<Effect>) {
+        let snapshot = members.map(raft::bootstrap);
+        let mut writes = vec![Write::Cluster(cluster), Write::Promise(None)];
+        writes.extend(snapshot.clone().map(Write::Install));
+        // In order with everything the engine will store: nothing of the engine's can be durable before this is.
+        effects.push(Effect::Store { batch: OUTSIDE, writes, sync: true, state: None });
+        match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
+            Ok(raft) => {
+                self.cluster = Some(cluster);
+                self.replica = Some(replica(self.engine, raft, Store::default(), &self.config.raft, now));
+                self.tell_replica();
+                tracing::info!(%cluster, "takes part in the cluster");
+            }
+            Err(error) => tracing::error!("the consensus engine does not start: {error}"),
+        }
+    }
+
+    pub fn stored(&mut self, batch: u64, now: Instant, effects: &mut Vec<Effect>) {
+        if batch == OUTSIDE {
+            self.bootstrap.stored(now);
+        } else if let Some(replica) = &mut self.replica {
+            replica.stored(batch, effects);
+        }
+    }
+
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.status().leading)
+    }
+
+    /// Gives leadership to another voter; `false` when there is none, or nothing to give.
+    pub fn hand_over(&mut self) -> bool {
+        let Some(replica) = &mut self.replica else { return false };
+        let status = replica.status();
+        let heir = status
+            .members
+            .voters
+            .iter()
+            .filter(|voter| voter.engine != self.engine)
+            .max_by_key(|voter| status.progress.get(&voter.engine).copied().unwrap_or_default())
+            .map(|voter| voter.engine);
+        heir.is_some_and(|heir| status.leading && replica.transfer(heir).is_ok())
+    }
+
+    pub fn with_replica(&mut self, act: impl FnOnce(&mut Replica)) {
+        if let Some(replica) = &mut self.replica {
+            act(replica);
+        }
+    }
+
+    pub fn write(&mut self, ticket: Ticket, command: Command, now: Instant, effects: &mut Vec<Effect>) {
+        match &mut self.replica {
+            Some(replica) => replica.write(ticket, command, now),
+            None => effects.push(no_leader(ticket)),
+        }
+    }
+
+    pub fn read_index(&mut self, ticket: Ticket, now: Instant, effects: &mut Vec<Effect>) {
+        match &mut self.replica {
+            Some(replica) => replica.read_index(ticket, now),
+            None => effects.push(no_leader(ticket)),
+        }
+    }
+
+    /// Ends a turn.
+    ///
+    /// # Errors
+    /// [`Diverging`]; the server must stop.
+    pub fn finish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Result<(), Diverging> {
+        self.run_bootstrap(now, effects);
+        let Some(replica) = &mut self.replica else { return Ok(()) };
+        replica.timer(now);
+        replica.finish(now, effects)?;
+        let settled = replica.settled();
+        if settled && !self.was_settled {
+            self.next_pass = now;
+            self.reconciler = Reconciler::default();
+            self.electorate = Electorate::default();
+            self.under_way = Index(0);
+        }
+        self.was_settled = settled;
+        if settled && now >= self.next_pass {
+            self.lead(now);
+            if let Some(replica) = &mut self.replica {
+                replica.finish(now, effects)?;
+            }
+        } else if now >= self.next_pass {
+            self.next_pass = now + FULL_PASS;
+        }
+        Ok(())
+    }
+
+    fn run_bootstrap(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.replica.is_some() {
+            return;
+        }
+        self.bootstrap.timer(now);
+        for output in self.bootstrap.outputs() {
+            match output {
+                Output::Send { to, letter } => {
+                    let server = self.members.iter().find(|member| member.id == to).and_then(ServerTags::of);
+                    if let Some(server) = server {
+                        effects.push(Effect::Bootstrap { address: server.rpc, letter });
+                    }
+                }
+                Output::Persist(promise) => effects.push(Effect::Store {
+                    batch: OUTSIDE,
+                    writes: vec![Write::Promise(promise)],
+                    sync: true,
+                    state: None,
+                }),
+                Output::Waiting(reason) => tracing::info!("not bootstrapped yet: {reason}"),
+                Output::Start { cluster, members } => self.found(cluster, Some(&members), now, effects),
+            }
+        }
+    }
+
+    /// One pass of the leader's work.
+    fn lead(&mut self, now: Instant) {
+        let Some(replica) = &mut self.replica else { return };
+        if replica.status().applied < self.under_way {
+            self.next_pass = now + super::replica::TICK;
+            return;
+        }
+        let mut commands =
+            self.reconciler.wish(now, &self.members, replica.store(), self.config.me, self.config.reap_after);
+        commands.extend(level_wish(&self.members, replica.store(), &self.config.datacenter));
+        let more = commands.len() > WRITES_A_PASS;
+        for command in commands.into_iter().take(WRITES_A_PASS) {
+            match replica.propose(command, now) {
+                Ok((index, _)) => self.under_way = index,
+                Err(_) => break,
+            }
+        }
+        if let Some(cluster) = self.cluster
+            && !replica.status().changing
+        {
+            let status = replica.status().clone();
+            let progress = Progress { committed: status.committed, matched: &status.progress };
+            let datacenter = &self.config.datacenter;
+            let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
+            if let Some(wish) = wish {
+                match replica.change(&wish) {
+                    Ok(()) => tracing::info!(voters = wish.voters.len(), learners = wish.learners.len(), "changes servers"),
+                    Err(refused) => tracing::debug!("servers are not changed now: {refused}"),
+                }
+            }
+        }
+        let busy = more || self.electorate.waits() || self.reconciler.waits() || replica.status().changing;
+        self.next_pass = now + if busy { SHORT_PASS } else { FULL_PASS };
+    }
+}
+
+fn no_leader(ticket: Ticket) -> Effect {
+    Effect::Answer { ticket, answer: Answer::Unserved(Unserved::NoLeader) }
+}
+
+fn replica(engine: EngineId, raft: Raft, store: Store, config: &raft::Config, now: Instant) -> Replica {
+    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, now)
+}
+
+/// The feature level rises once every server that lives reads it.
+fn level_wish(members: &[Member], store: &Store, datacenter: &str) -> Option<Command> {
+    let offered = members
+        .iter()
+        .filter(|member| matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect))
+        .filter_map(ServerTags::of)
+        .filter(|tags| tags.datacenter == datacenter)
+        .map(|tags| tags.level)
+        .min()?;
+    let level = offered.min(FEATURE_LEVEL);
+    (level > store.feature_level()).then_some(Command::FeatureLevel(level))
+}
