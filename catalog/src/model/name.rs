@@ -19,6 +19,15 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The form in which the name is compared; shared with the name itself when that is in this form already.
+            #[must_use]
+            pub fn folded(&self) -> Arc<str> {
+                match folded(&self.0) {
+                    Cow::Borrowed(_) => Arc::clone(&self.0),
+                    Cow::Owned(lower) => Arc::from(lower),
+                }
+            }
         }
         impl Default for $name {
             fn default() -> Self {
@@ -39,6 +48,11 @@ macro_rules! name {
         impl From<&str> for $name {
             fn from(name: &str) -> Self {
                 Self(Arc::from(name))
+            }
+        }
+        impl From<Arc<str>> for $name {
+            fn from(name: Arc<str>) -> Self {
+                Self(name)
             }
         }
         impl From<String> for $name {
@@ -79,5 +93,10 @@ name!(
 /// The form in which names are compared: lower case. Borrows when nothing changes.
 #[must_use]
 pub fn folded(name: &str) -> Cow<'_, str> {
-    if name.chars().any(char::is_uppercase) { Cow::Owned(name.to_lowercase()) } else { Cow::Borrowed(name) }
+    // Nearly every name is ASCII, and every look-up passes here: bytes are quicker than characters.
+    let upper = match name.is_ascii() {
+        true => name.bytes().any(|byte| byte.is_ascii_uppercase()),
+        false => name.chars().any(char::is_uppercase),
+    };
+    if upper { Cow::Owned(name.to_lowercase()) } else { Cow::Borrowed(name) }
 }

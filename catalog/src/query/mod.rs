@@ -1,9 +1,19 @@
 //! Reads: pure functions of a store.
+//!
+//! The index of an answer says when it last may have changed; it is what a blocking query waits on. Two promises hold for
+//! every query: whenever its rows change, its index rises and one of its watches is touched; and its index is never 0,
+//! which clients take for "no index" and would turn their waiting into a busy loop.
+
+mod health;
+mod kv;
+mod nodes;
+mod services;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvEntry, Node, Service, Status};
+use crate::model::{Check, Index, KvEntry, Node, Service, Status, folded};
 use crate::store::{Store, Watch};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A read of the catalog, as a value. Names are compared case-blind. `meta` pairs and `tags` must all match.
@@ -83,13 +93,83 @@ pub struct Instance {
 impl Query {
     /// The answer and its index (`surface/semantics.md` §2), which is never 0.
     #[must_use]
-    pub fn run(&self, _store: &Store, _authorizer: &dyn Authorizer) -> (Index, Rows) {
-        unreachable!()
+    pub fn run(&self, store: &Store, authorizer: &dyn Authorizer) -> (Index, Rows) {
+        let (index, rows) = self.answer(store, authorizer);
+        (index.max(Index(1)), rows)
+    }
+
+    fn answer(&self, store: &Store, may: &dyn Authorizer) -> (Index, Rows) {
+        match self {
+            Self::Nodes { meta } => with(nodes::nodes(store, meta, may), Rows::Nodes),
+            Self::Services { meta } => with(services::names(store, meta, may), Rows::Services),
+            Self::Node { name } => with(nodes::node(store, name, may), Rows::Node),
+            Self::ServiceNodes { name, tags, meta } => {
+                with(services::instances(store, name, tags, meta, may), Rows::Instances)
+            }
+            Self::HealthService { name, tags, meta, passing } => {
+                let wanted = health::Wanted { tags, meta, passing: *passing };
+                with(health::service(store, name, &wanted, may), Rows::Instances)
+            }
+            Self::HealthNode { name } => with(nodes::checks(store, name, may), Rows::Checks),
+            Self::HealthChecks { service, meta } => with(health::checks(store, service, meta, may), Rows::Checks),
+            Self::HealthState { state, meta } => with(health::state(store, *state, meta, may), Rows::Checks),
+            Self::KvGet { key } => with(kv::get(store, key, may), Rows::KvEntry),
+            Self::KvList { prefix } => with(kv::list(store, prefix, may), Rows::KvEntries),
+            Self::KvKeys { prefix, separator } => with(kv::keys(store, prefix, separator, may), Rows::Keys),
+        }
     }
 
     /// What must be touched for the answer to change.
     #[must_use]
     pub fn watches(&self) -> Vec<Watch> {
-        unreachable!()
+        let name = |name: &str| Arc::from(&*folded(name));
+        let and_nodes = |watch, meta: &[_]| if meta.is_empty() { vec![watch] } else { vec![Watch::Nodes, watch] };
+        match self {
+            Self::Nodes { .. } => vec![Watch::Nodes],
+            Self::Services { meta } => and_nodes(Watch::Services, meta),
+            Self::Node { name: node } | Self::HealthNode { name: node } => vec![Watch::Node(name(node))],
+            // A change of a node touches the services on it, so their readers need not watch nodes.
+            Self::ServiceNodes { name: service, .. }
+            | Self::HealthService { name: service, .. }
+            | Self::HealthChecks { service, .. } => vec![Watch::Service(name(service))],
+            Self::HealthState { meta, .. } => and_nodes(Watch::Checks, meta),
+            Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
+            Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
+        }
     }
+}
+
+/// Instances of a service with their checks, by node and id. Allocates for the checks only.
+pub fn instances<'a>(store: &'a Store, name: &str) -> impl Iterator<Item = Instance> + use<'a> {
+    services::rows(store, &folded(name)).map(|(node, service)| health::instance(store, node, service))
+}
+
+/// The nodes, and the instances with their nodes, that have this address of their own: what a reverse look-up names.
+#[must_use]
+pub fn at_address(store: &Store, address: IpAddr) -> (Vec<Arc<Node>>, Vec<Arc<Service>>) {
+    let here = |text: &str| text.parse::<IpAddr>().is_ok_and(|parsed| parsed.to_canonical() == address.to_canonical());
+    let nodes = store.nodes().filter(|node| here(&node.address)).cloned().collect();
+    let services = store.services().filter(|service| here(&service.address)).cloned().collect();
+    (nodes, services)
+}
+
+fn with<T>((index, rows): (Index, T), shape: impl FnOnce(T) -> Rows) -> (Index, Rows) {
+    (index, shape(rows))
+}
+
+fn meta_match(meta: &BTreeMap<String, String>, wanted: &[(String, String)]) -> bool {
+    wanted.iter().all(|(key, value)| meta.get(key) == Some(value))
+}
+
+/// Consul compares tags case-blind here, and nowhere else.
+fn tags_match(tags: &[String], wanted: &[String]) -> bool {
+    wanted.iter().all(|wanted| tags.iter().any(|tag| tag == wanted || folded(tag) == folded(wanted)))
+}
+
+fn may_read_instance(may: &dyn Authorizer, service: &Service) -> bool {
+    may.node_read(&service.node) && may.service_read(&service.name)
+}
+
+fn may_read(may: &dyn Authorizer, check: &Check) -> bool {
+    may.node_read(&check.node) && (check.service_name.is_empty() || may.service_read(&check.service_name))
 }

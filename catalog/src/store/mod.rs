@@ -1,13 +1,130 @@
 //! The tables, and the one way to change them.
+//!
+//! Every table is a persistent ordered map, so a clone shares everything and costs O(1). Keys are folded names; rows are
+//! shared with readers. [`Store::apply`] is the only write.
 
-use crate::command::Command;
-use crate::model::{Index, KvEntry, NodeName, ServiceName};
+mod apply;
+mod checks;
+mod key;
+mod kv;
+mod nodes;
+mod part;
+mod register;
+mod restore;
+mod services;
+mod snapshot;
+
+pub use part::Scope;
+pub use restore::{Damaged, Restore};
+
+use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, folded};
+use checks::Checks;
+use kv::Kv;
+use nodes::Nodes;
+use services::Services;
 use std::fmt;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The replicated truth at one index. A clone is a snapshot and costs O(1).
-#[derive(Clone, Debug, Default)]
-pub struct Store {}
+#[derive(Clone, Default, PartialEq)]
+pub struct Store {
+    index: Index,
+    time_ms: u64,
+    feature_level: u32,
+    /// What a partial store holds; `None` for the whole truth.
+    scope: Option<Scope>,
+    pub(crate) nodes: Nodes,
+    pub(crate) services: Services,
+    pub(crate) checks: Checks,
+    pub(crate) kv: Kv,
+}
+
+impl Store {
+    /// The index of the last command applied, refused ones included.
+    #[must_use]
+    pub const fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Log time in ms. It never falls.
+    #[must_use]
+    pub const fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The level of commands that every server reads. It never falls.
+    #[must_use]
+    pub const fn feature_level(&self) -> u32 {
+        self.feature_level
+    }
+
+    /// A node by its name, in whatever case.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(&folded(name)).map(|row| &row.node)
+    }
+
+    /// A node by its id.
+    #[must_use]
+    pub fn node_by_id(&self, id: Uuid) -> Option<&Arc<Node>> {
+        self.nodes.by_id(id).map(|row| &row.node)
+    }
+
+    /// Every node, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter().map(|row| &row.node)
+    }
+
+    /// One instance of a service.
+    #[must_use]
+    pub fn service(&self, node: &str, id: &str) -> Option<&Arc<Service>> {
+        self.services.get(&folded(node), &folded(id))
+    }
+
+    /// Every instance of every service, by node and id.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter()
+    }
+
+    /// The instances on a node, by id.
+    pub fn services_of(&self, node: &str) -> impl Iterator<Item = &Arc<Service>> + use<'_> {
+        self.services.of_node(&folded(node))
+    }
+
+    /// One check.
+    #[must_use]
+    pub fn check(&self, node: &str, id: &str) -> Option<&Arc<Check>> {
+        self.checks.get(&folded(node), &folded(id))
+    }
+
+    /// Every check on a node, its services' checks included, by id.
+    pub fn checks_of(&self, node: &str) -> impl Iterator<Item = &Arc<Check>> + use<'_> {
+        self.checks.of_node(&folded(node))
+    }
+
+    /// A key's entry.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Option<&Arc<KvEntry>> {
+        self.kv.get(key)
+    }
+}
+
+/// Sizes only: a store may hold a million rows.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("index", &self.index)
+            .field("time_ms", &self.time_ms)
+            .field("feature_level", &self.feature_level)
+            .field("scope", &self.scope)
+            .field("nodes", &self.nodes.len())
+            .field("services", &self.services.len())
+            .field("checks", &self.checks.len())
+            .field("keys", &self.kv.len())
+            .finish()
+    }
+}
 
 /// What a command did, and what it touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +151,9 @@ pub enum Refusal {
     /// `SkipNodeUpdate` for a node that is not there.
     MissingNode { node: NodeName },
     /// The node id belongs to `holder`, which is alive.
-    IdTaken { id: uuid::Uuid, node: NodeName, holder: NodeName },
+    IdTaken { id: Uuid, node: NodeName, holder: NodeName },
     /// The name belongs to a live node with another id.
-    NameTaken { node: NodeName, holder: uuid::Uuid },
+    NameTaken { node: NodeName, holder: Uuid },
 }
 
 /// What a batch of commands changed: the keys under which waiting reads are found.
