@@ -1,8 +1,8 @@
 //! From a domain name to what is asked for. Knows the forms of names; looks nothing up.
 
 use crate::settings::Settings;
-use crate::source::Scope;
 use hickory_proto::rr::{Name, RecordType};
+use lictor_catalog::store::Scope;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a name asks for, and under which domain.
@@ -69,7 +69,7 @@ impl Asked {
     pub fn scope(&self, kind: RecordType) -> Option<Scope> {
         match &self.subject {
             Subject::Outside => None,
-            Subject::Reverse(address) => Some(Scope::Address(address.to_string())),
+            Subject::Reverse(address) => Some(Scope::Address(*address)),
             _ if matches!(kind, RecordType::SOA | RecordType::NS) => Some(Scope::Servers),
             _ if self.elsewhere.is_some() => None,
             Subject::Node(name) => Some(Scope::Node(name.clone())),
@@ -306,10 +306,7 @@ mod tests {
             ("0.0.10.in-addr.arpa.", "bad"),
             ("5.1.0.0.10.in-addr.arpa.", "bad"),
             ("300.0.0.10.in-addr.arpa.", "bad"),
-            (
-                "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.IP6.ARPA.",
-                "reverse 2001:db8::1",
-            ),
+            ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.IP6.ARPA.", "reverse 2001:db8::1"),
             ("1.0.0.0.ip6.arpa.", "bad"),
             ("arpa.", "bad"),
             ("example.com.", "outside"),

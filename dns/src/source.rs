@@ -1,6 +1,7 @@
 //! The seam to where the catalog is: a server has it, a client agent asks a server for the part that it needs.
 
 use lictor_catalog::Store;
+use lictor_catalog::store::Scope;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;

@@ -1,5 +1,34 @@
-//! Who is alive.
+//! Who is alive: SWIM by foca, hardened with what memberlist and serf have and foca lacks. Owns this agent's view of the
+//! cluster's members; opens no socket and asks no clock.
+//!
+//! On top of foca's probes, suspicion and refutation come: joins that ask before they enter, tags as versioned cards,
+//! farewells that differ from failures, push/pull over TCP, a fallback probe over TCP, Lifeguard's suspicions, sealed
+//! packets, and calling on the dead so that partitions heal. See [`Gossip`].
 
+mod check;
+mod config;
+mod core;
+mod exchange;
+mod identity;
+mod join;
 mod member;
+mod output;
+mod probing;
+mod queue;
+mod seal;
+mod suspicion;
+mod swim;
+mod table;
+mod timers;
+mod wire;
 
+#[cfg(test)]
+mod tests;
+
+pub use self::core::{Gossip, GossipCounts};
+pub use config::GossipConfig;
+pub use identity::{CodecError, Identity};
 pub use member::{Member, MemberStatus};
+pub use output::{DialError, JoinError, MemberEvent, Output, UnknownMember};
+pub use seal::BadKey;
+pub use wire::JoinRefused;
