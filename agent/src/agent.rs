@@ -6,7 +6,6 @@
 //! What it never does: it opens no socket or file, starts no thread, asks no clock and rolls no unseeded dice. The runtime
 //! and the simulator drive it alike.
 
-use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
 use crate::gossip::{DialError, Gossip, Member, MemberStatus, Output};
@@ -17,6 +16,7 @@ use crate::server::tags::Own;
 use crate::time::Instant;
 use crate::view::{Facts, LocalView};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Agent {
     /// Joins that gossip still works on.
     joins: BTreeSet<Ticket>,
     leaving: Option<Leaving>,
+    /// Servers in sight, by where their RPC listens.
+    servers: BTreeSet<SocketAddr>,
     local_changed: bool,
     ending: Option<Ending>,
 }
@@ -64,6 +66,7 @@ impl Agent {
             members: Arc::from([]),
             joins: BTreeSet::new(),
             leaving: None,
+            servers: BTreeSet::new(),
             local_changed: true,
             ending: None,
         }
@@ -102,7 +105,11 @@ impl Agent {
                 }
             }
             Event::Peer { peer, news } => self.with_role(|role| role.with_replica(|replica| replica.news(peer, news))),
-            Event::Bootstrap { from, letter } => self.with_role(|role| role.bootstrap(from, letter, now)),
+            Event::Bootstrap { letter } => {
+                if let Some(role) = &mut self.role {
+                    role.bootstrap(letter, now, effects);
+                }
+            }
             Event::Stored { batch } => {
                 if let Some(role) = &mut self.role {
                     role.stored(batch, now, effects);
@@ -118,9 +125,9 @@ impl Agent {
                 None => effects.push(not_here(ticket)),
             },
             Event::Act { ticket, act } => self.act(now, ticket, act, effects),
-            Event::Probed { check, run, outcome } => self.owned.probed(now, &check, run, outcome),
+            Event::Probed { run, outcome } => self.owned.probed(now, run, &outcome),
             Event::Persisted { ticket, failed } => self.owned.persisted(now, ticket, failed),
-            Event::Fetched { rows } => self.owned.fetched(now, rows),
+            Event::Fetched { ticket, rows } => self.owned.fetched(now, ticket, rows.as_ref()),
             Event::Pushed { ticket, result } => self.owned.pushed(now, ticket, result),
         }
     }
@@ -178,8 +185,7 @@ impl Agent {
                 self.drain_gossip(now, effects);
             }
         }
-        self.owned.finish(now, effects);
-        self.local_changed |= self.owned.take_changed();
+        self.local_changed |= self.owned.finish(now, effects);
         if self.leaving.is_some() {
             self.begin_to_leave(now);
             self.drain_gossip(now, effects);
@@ -190,14 +196,10 @@ impl Agent {
         if std::mem::take(&mut self.local_changed) {
             effects.push(Effect::PublishLocal(Arc::new(self.local_view())));
         }
+        effects.extend(self.owned.answers());
         if let Some(ending) = self.ending.take() {
             effects.push(Effect::Exit(ending));
         }
-    }
-
-    /// A leader is known, or is not: anti-entropy begins or rests.
-    pub fn leader_known(&mut self, now: Instant, known: bool) {
-        self.owned.leader_known(now, known);
     }
 
     fn drain_gossip(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -235,6 +237,12 @@ impl Agent {
             let (members, alive) = (Arc::clone(&self.members), self.alive());
             self.with_role(|role| role.members(&members, now));
             self.owned.cluster_size(alive);
+            let servers = crate::server::rpc_addresses(&self.members, &self.facts.datacenter);
+            // A server asks itself, a client agent whoever it sees: a new face is a reason to try again.
+            if servers.iter().any(|server| !self.servers.contains(server)) {
+                self.owned.server_known(now);
+            }
+            self.servers = servers.into_iter().collect();
         }
     }
 
@@ -262,29 +270,28 @@ impl Agent {
         self.gossip.set_tags(now, tags);
     }
 
-    fn local_view(&self) -> LocalView {
+    fn local_view(&mut self) -> LocalView {
         let (services, checks) = self.owned.view();
+        let stats = Arc::new(self.stats(services.len(), checks.len()));
         LocalView {
             members: Arc::clone(&self.members),
             services,
             checks,
             node: self.owned.node(),
-            stats: Arc::new(self.stats()),
+            stats,
         }
     }
 
-    fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+    fn stats(&self, services: usize, checks: usize) -> BTreeMap<String, BTreeMap<String, String>> {
         let section = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
         };
-        let (services, checks) = self.owned.view();
         let mut stats = BTreeMap::from([
             (
                 "agent".to_owned(),
                 section(&[
-                    ("check_monitors", checks.len().to_string()),
-                    ("checks", checks.len().to_string()),
-                    ("services", services.len().to_string()),
+                    ("checks", checks.to_string()),
+                    ("services", services.to_string()),
                 ]),
             ),
             (

@@ -1,16 +1,15 @@
 //! Everything the agent does to the world: one closed enum, carried out in order by the runtime or the simulator.
 
-use crate::checks::Probe;
-use crate::consensus::{BootstrapLetter, EngineId, Letter, Write};
-use crate::local::{Persist, Refused};
+use crate::checks::{Probe, Run};
+use crate::consensus::bootstrap::Letter as BootstrapLetter;
+use crate::consensus::{EngineId, Letter, Write};
+use crate::local::{Refused, SyncTicket, Ticket as PersistTicket, Write as Record};
 use crate::rpc::Unserved;
 use crate::view::{LocalView, View};
 use bytes::Bytes;
-use lictor_catalog::model::CheckId;
 use lictor_catalog::{Command, Index, Outcome, Store, Touched};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// By which an asker recognises his answer.
 pub type Ticket = u64;
@@ -26,15 +25,18 @@ pub enum Effect {
     Bootstrap { address: SocketAddr, letter: BootstrapLetter },
     /// One transaction of the log store; `state` belongs to the `Install` or `Compact` among the writes.
     Store { batch: u64, writes: Vec<Write>, sync: bool, state: Option<Store> },
-    Probe { check: CheckId, run: u64, probe: Probe },
-    Persist { ticket: Ticket, records: Vec<Persist> },
+    Probe { run: Run, probe: Probe },
+    /// Call off a run: its check is gone or was replaced.
+    StopProbe { run: Run },
+    /// Records of local state, in order; durably when a ticket waits for them.
+    Persist { ticket: Option<PersistTicket>, writes: Vec<Record> },
     Publish { view: Arc<View>, touched: Touched },
     PublishLocal(Arc<LocalView>),
     Answer { ticket: Ticket, answer: Answer },
     /// Anti-entropy wants to know what the catalog holds of this node.
-    Fetch,
+    Fetch { ticket: SyncTicket },
     /// Anti-entropy writes to the catalog.
-    Push { ticket: Ticket, command: Command },
+    Push { ticket: SyncTicket, command: Command },
     /// The agent must end, and this is why.
     Exit(Ending),
 }

@@ -1,11 +1,12 @@
 //! Everything the agent reacts to: one closed enum.
 
-use crate::checks::Outcome;
-use crate::consensus::{BootstrapLetter, EngineId, Letter, News};
+use crate::checks::{Outcome, Run};
+use crate::consensus::bootstrap::Letter as BootstrapLetter;
+use crate::consensus::{EngineId, Letter, News};
 use crate::effect::{Pushed, Ticket};
 use crate::http::call::Act;
+use crate::local::{SyncTicket, Ticket as PersistTicket};
 use bytes::Bytes;
-use lictor_catalog::model::CheckId;
 use lictor_catalog::{Command, Store};
 use std::net::SocketAddr;
 use uuid::Uuid;
@@ -23,14 +24,14 @@ pub enum Event {
     Letter { from: EngineId, cluster: Option<Uuid>, letter: Letter, state: Option<Store> },
     /// How a connection to a peer fares.
     Peer { peer: EngineId, news: News },
-    Bootstrap { from: Uuid, letter: BootstrapLetter },
+    Bootstrap { letter: BootstrapLetter },
     /// Everything up to this batch is on the disk.
     Stored { batch: u64 },
     /// The disk has no space; the batch is kept and written again.
     StoreFull { batch: u64 },
-    Probed { check: CheckId, run: u64, outcome: Outcome },
+    Probed { run: Run, outcome: Outcome },
     /// A local change is on the disk, or could not be written.
-    Persisted { ticket: Ticket, failed: Option<(String, String)> },
+    Persisted { ticket: PersistTicket, failed: Option<(String, String)> },
     /// A write, on the server that takes itself for the leader.
     Write { ticket: Ticket, command: Command },
     /// A read that wants to be as fresh as a quorum knows.
@@ -39,6 +40,6 @@ pub enum Event {
     /// Names in `retry_join` were resolved.
     Join { addresses: Vec<SocketAddr>, ticket: Ticket },
     /// What the catalog holds of this node, for anti-entropy.
-    Fetched { rows: Option<Store> },
-    Pushed { ticket: Ticket, result: Pushed },
+    Fetched { ticket: SyncTicket, rows: Option<Store> },
+    Pushed { ticket: SyncTicket, result: Pushed },
 }

@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long the origin keeps trying while there is no leader (`rpc_hold_timeout`).
 pub const HOLD: Duration = Duration::from_secs(7);
@@ -35,7 +36,7 @@ pub struct Dispatcher {
     pub hub: Arc<Hub>,
     pub client: Arc<Client>,
     pub dice: Mutex<Dice>,
-    pub hold: Duration,
+    hold: Duration,
     recent: Mutex<Recent>,
 }
 
@@ -59,6 +60,19 @@ struct Way<'a> {
     rest: Cow<'a, str>,
     hops: u8,
     deadline: Instant,
+}
+
+/// A call that is held until it can be served.
+struct Hold {
+    journey: Journey,
+    leadership: watch::Receiver<u64>,
+}
+
+impl Hold {
+    /// A try begins: news of a leader counts from here.
+    fn begin(&mut self) {
+        self.leadership.borrow_and_update();
+    }
 }
 
 /// Where a call can be served, as seen from here.
@@ -100,34 +114,36 @@ impl Dispatcher {
             Route::Answer(reply) => return Ok(reply),
             Route::Route(route, rest) => Way { call, route, rest, hops, deadline },
         };
-        let once = call.method != Method::Get;
-        let answered = self.insist(hops, once, async || self.attempt(&way).await).await;
-        answered.map(|reply| reply.unwrap_or_else(forward::outcome_unknown))
+        let mut hold = self.hold(hops, call.method != Method::Get);
+        loop {
+            hold.begin();
+            let attempt = self.attempt(&way).await;
+            if let Some(end) = self.weigh(&mut hold, attempt).await {
+                return end.map(|reply| reply.unwrap_or_else(forward::outcome_unknown));
+            }
+        }
     }
 
-    /// Tries until it is done, gives up, or cannot know: then `None`.
-    async fn insist<T>(
-        &self,
-        hops: u8,
-        once: bool,
-        mut attempt: impl AsyncFnMut() -> Attempt<T>,
-    ) -> Result<Option<T>, Unserved> {
-        let mut journey = Journey { hops, once, hold_until: clock::now() + self.hold, tries: 0 };
-        let mut leadership = self.handle.leadership.subscribe();
-        loop {
-            leadership.borrow_and_update();
-            let attempt = match attempt().await {
-                Attempt::Done(answer) => return Ok(Some(answer)),
-                attempt => attempt,
-            };
-            match journey.after(attempt, clock::now(), &mut self.dice()) {
-                Next::Done(answer) => return Ok(Some(answer)),
-                Next::Unknown => return Ok(None),
-                Next::GiveUp(why) => return Err(why),
-                Next::Retry(pause) => {
-                    // News of a leader ends the pause early.
-                    let _ = tokio::time::timeout(pause, leadership.changed()).await;
-                }
+    fn hold(&self, hops: u8, once: bool) -> Hold {
+        let journey = Journey { hops, once, hold_until: clock::now() + self.hold, tries: 0 };
+        Hold { journey, leadership: self.handle.leadership.subscribe() }
+    }
+
+    /// Weighs a try: how it ended (`Ok(None)`: its outcome cannot be known), or, after a pause, `None` for another one.
+    async fn weigh<T>(&self, hold: &mut Hold, attempt: Attempt<T>) -> Option<Result<Option<T>, Unserved>> {
+        let attempt = match attempt {
+            Attempt::Done(answer) => return Some(Ok(Some(answer))),
+            attempt => attempt,
+        };
+        let next = hold.journey.after(attempt, clock::now(), &mut self.dice());
+        match next {
+            Next::Done(answer) => Some(Ok(Some(answer))),
+            Next::Unknown => Some(Ok(None)),
+            Next::GiveUp(why) => Some(Err(why)),
+            Next::Retry(pause) => {
+                // News of a leader ends the pause early.
+                let _ = tokio::time::timeout(pause, hold.leadership.changed()).await;
+                None
             }
         }
     }
@@ -135,10 +151,15 @@ impl Dispatcher {
     /// Applies a command through the leader, wherever it is. Commands of anti-entropy may be repeated.
     pub async fn submit(&self, command: Command) -> Pushed {
         let until = clock::now() + PATIENCE;
-        let submitted = self.insist(0, false, async || self.try_to_submit(&command, 0, until).await).await;
-        match submitted {
-            Ok(Some(outcome)) => Pushed::Applied(outcome),
-            Ok(None) | Err(_) => Pushed::Failed,
+        let mut hold = self.hold(0, false);
+        loop {
+            hold.begin();
+            let attempt = self.try_to_submit(&command, 0, until).await;
+            match self.weigh(&mut hold, attempt).await {
+                Some(Ok(Some(outcome))) => return Pushed::Applied(outcome),
+                Some(Ok(None) | Err(_)) => return Pushed::Failed,
+                None => {}
+            }
         }
     }
 

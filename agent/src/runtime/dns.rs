@@ -5,10 +5,12 @@ use crate::dice::Dice;
 use crate::runtime::clock;
 use crate::runtime::handle::Handle;
 use crate::runtime::rpc::client::Client;
+use crate::view::View;
 use lictor_catalog::Store;
 use lictor_catalog::store::Scope;
 use lictor_dns::{Source, Unavailable};
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,23 +68,42 @@ impl Parts {
     /// [`Unavailable`].
     pub async fn rows(&self, scope: Scope) -> Result<Store, Unavailable> {
         match self.load(&scope)? {
-            Some(store) => Ok(store),
-            None => self.fetch(scope).await,
+            Some(held) => Ok(Store::clone(&held)),
+            None => Self::fetch(self, scope).await,
+        }
+    }
+}
+
+/// A store for the time of one answer.
+pub enum Held {
+    View(arc_swap::Guard<Arc<View>>),
+    Part(Store),
+}
+
+impl Deref for Held {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        match self {
+            Self::View(view) => &view.store,
+            Self::Part(part) => part,
         }
     }
 }
 
 impl Source for Parts {
-    fn load(&self, _: &Scope) -> Result<Option<Store>, Unavailable> {
+    type Held = Held;
+
+    fn load(&self, _: &Scope) -> Result<Option<Held>, Unavailable> {
         if !self.handle.facts.server {
             return Ok(None);
         }
         let view = self.handle.view.load();
-        if view.caught_up { Ok(Some(view.store.clone())) } else { Err(Unavailable) }
+        if view.caught_up { Ok(Some(Held::View(view))) } else { Err(Unavailable) }
     }
 
-    async fn fetch(&self, scope: Scope) -> Result<Store, Unavailable> {
-        Self::fetch(self, scope).await
+    async fn fetch(&self, scope: Scope) -> Result<Held, Unavailable> {
+        Self::fetch(self, scope).await.map(Held::Part)
     }
 
     fn now_unix(&self) -> u32 {

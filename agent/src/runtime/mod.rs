@@ -1,1 +1,157 @@
-//! The world outside.
+//! The world outside: tokio, hyper, the disk, processes, signals and clocks. It turns the world into events and effects
+//! into the world, and is the only place that may.
+
+pub mod assemble;
+pub mod clock;
+pub mod core;
+pub mod datadir;
+pub mod disk;
+pub mod dispatch;
+pub mod dns;
+pub mod files;
+pub mod gossip;
+pub mod handle;
+pub mod http;
+pub mod hub;
+pub mod join;
+pub mod log;
+pub mod mailbox;
+pub mod probe;
+pub mod rpc;
+pub mod sockets;
+pub mod world;
+
+use crate::cli::agent::banner;
+use crate::config::Resolved;
+use crate::effect::Ending;
+use crate::http::call::Act;
+use assemble::Running;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A leave that takes longer is cut short.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+/// What is under way when the agent stops has this long to end.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Runs an agent until it is told to end. The exit code is Consul's (`surface/config.md` §7).
+#[must_use]
+pub fn run(config: Resolved) -> ExitCode {
+    log::start(level(&config), config.log.json);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Without a provider reqwest refuses to build any client.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).max(2))
+        .thread_name("worker")
+        .max_blocking_threads(64)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("the system gives no threads: {error}")),
+    };
+    let code = runtime.block_on(async {
+        match assemble::start(&config).await {
+            Ok(running) => {
+                print(&banner(&config, running.node_id));
+                until_the_end(config, running).await
+            }
+            Err(problem) => refuse(&problem),
+        }
+    });
+    runtime.shutdown_timeout(STOP_PATIENCE);
+    code
+}
+
+#[expect(clippy::print_stdout, reason = "the banner is for whoever started the agent")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the agent did not start; this is why")]
+fn refuse(problem: &str) -> ExitCode {
+    eprintln!("==> lictor does not start: {problem}");
+    ExitCode::FAILURE
+}
+
+const fn level(config: &Resolved) -> tracing::Level {
+    use crate::config::LogLevel;
+    match config.log.level {
+        LogLevel::Trace => tracing::Level::TRACE,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Error => tracing::Level::ERROR,
+    }
+}
+
+/// What ends an agent from outside.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until_the_end(config: Resolved, mut running: Running) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("signals cannot be waited for: {error}")),
+    };
+    loop {
+        let leaves = tokio::select! {
+            _ = signals.interrupt.recv() => !config.skip_leave_on_interrupt,
+            _ = signals.terminate.recv() => config.leave_on_terminate,
+            _ = signals.hangup.recv() => {
+                tracing::warn!("reload on SIGHUP is not built yet: restart the agent to apply a changed configuration");
+                continue;
+            }
+            ending = running.endings.recv() => return running.stop(ended(ending)).await,
+        };
+        if !leaves {
+            tracing::info!("stops without leaving: the others will see it as failed until it comes back");
+            return running.stop(ExitCode::FAILURE).await;
+        }
+        return leave(running, signals).await;
+    }
+}
+
+/// Says farewell first. A second signal, or too long a farewell, cuts it short.
+async fn leave(mut running: Running, mut signals: Signals) -> ExitCode {
+    tracing::info!("leaves the cluster");
+    let handle = Arc::clone(&running.handle);
+    let asked = handle.act(Act::Leave, clock::now() + LEAVE_PATIENCE);
+    tokio::pin!(asked);
+    let code = tokio::select! {
+        _ = &mut asked => ExitCode::SUCCESS,
+        ending = running.endings.recv() => ended(ending),
+        _ = signals.interrupt.recv() => ExitCode::FAILURE,
+        _ = signals.terminate.recv() => ExitCode::FAILURE,
+        () = tokio::time::sleep(LEAVE_PATIENCE) => ExitCode::FAILURE,
+    };
+    running.stop(code).await
+}
+
+fn ended(ending: Option<Ending>) -> ExitCode {
+    match ending {
+        Some(Ending::Left) | None => ExitCode::SUCCESS,
+        Some(Ending::Fatal(problem)) => {
+            tracing::error!("{problem}");
+            refuse(&problem)
+        }
+    }
+}

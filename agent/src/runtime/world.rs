@@ -9,18 +9,22 @@ use super::mailbox::Lane;
 use super::probe::Prober;
 use super::rpc::client::Client;
 use super::{datadir::DataDir, dispatch::Dispatcher};
+use crate::checks::{Outcome, Probe, Run};
 use crate::consensus::News;
 use crate::effect::{Effect, Ending};
 use crate::event::Event;
 use crate::gossip::MemberStatus;
+use crate::local::SyncTicket;
 use crate::view::{LocalView, View};
 use lictor_catalog::store::Scope;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
 
 /// Everything an agent's effects reach.
 pub struct World {
@@ -39,6 +43,8 @@ pub struct World {
     /// Where peers are remembered; absent in memory.
     pub data_dir: Option<PathBuf>,
     pub endings: UnboundedSender<Ending>,
+    /// Runs under way, so that they can be called off.
+    pub probes: BTreeMap<Run, AbortHandle>,
     pub peers: Vec<SocketAddr>,
 }
 
@@ -76,18 +82,17 @@ impl World {
                     let _ = disk.send(Job { batch, writes, sync, state });
                 }
             }
-            Effect::Probe { check, run, probe } => {
-                let (handle, prober) = (Arc::clone(&self.handle), Arc::clone(&self.prober));
-                self.runtime.spawn(async move {
-                    let outcome = prober.probe(probe).await;
-                    let _ = handle.mailbox.push(Lane::Probes, Event::Probed { check, run, outcome });
-                });
+            Effect::Probe { run, probe } => self.probe(run, probe),
+            Effect::StopProbe { run } => {
+                if let Some(task) = self.probes.get(&run) {
+                    task.abort();
+                }
             }
-            Effect::Persist { ticket, records } => self.files.persist(ticket, records),
+            Effect::Persist { ticket, writes } => self.files.persist(ticket, writes),
             Effect::Publish { view, touched } => self.publish(view, touched),
             Effect::PublishLocal(local) => self.publish_local(local),
             Effect::Answer { ticket, answer } => self.handle.answer(ticket, answer),
-            Effect::Fetch => self.fetch(),
+            Effect::Fetch { ticket } => self.fetch(ticket),
             Effect::Push { ticket, command } => {
                 let (handle, dispatcher) = (Arc::clone(&self.handle), Arc::clone(&self.dispatcher));
                 self.runtime.spawn(async move {
@@ -97,6 +102,17 @@ impl World {
             }
             Effect::Exit(ending) => drop(self.endings.send(ending)),
         }
+    }
+
+    fn probe(&mut self, run: Run, probe: Probe) {
+        let (handle, prober) = (Arc::clone(&self.handle), Arc::clone(&self.prober));
+        self.probes.retain(|_, task| !task.is_finished());
+        let task = self.runtime.spawn(async move {
+            let report = Report { handle, run, outcome: Some(Outcome::Stopped) };
+            let outcome = prober.probe(probe).await;
+            report.end(outcome);
+        });
+        self.probes.insert(run, task.abort_handle());
     }
 
     /// The hub first: whoever learns of the new view from its readers finds the hub at least as new.
@@ -135,12 +151,33 @@ impl World {
         self.handle.leadership.send_modify(|changes| *changes += 1);
     }
 
-    fn fetch(&self) {
+    fn fetch(&self, ticket: SyncTicket) {
         let (handle, parts) = (Arc::clone(&self.handle), Arc::clone(&self.parts));
         self.runtime.spawn(async move {
             let scope = Scope::Node(handle.facts.node_name.to_string());
             let rows = parts.rows(scope).await;
-            let _ = handle.mailbox.push(Lane::Probes, Event::Fetched { rows: rows.ok() });
+            let _ = handle.mailbox.push(Lane::Probes, Event::Fetched { ticket, rows: rows.ok() });
         });
+    }
+}
+
+/// Every run ends with an outcome, also one that was called off.
+struct Report {
+    handle: Arc<Handle>,
+    run: Run,
+    outcome: Option<Outcome>,
+}
+
+impl Report {
+    fn end(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            let _ = self.handle.mailbox.push(Lane::Probes, Event::Probed { run: self.run, outcome });
+        }
     }
 }

@@ -7,10 +7,10 @@ use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
 use super::voters::{Electorate, Progress};
-use crate::consensus::bootstrap::{Bootstrap, Candidate, Output};
+use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
 use crate::consensus::lease::Lease;
 use crate::consensus::raft::{self, Raft};
-use crate::consensus::{BootstrapLetter, EngineId, Letter, Members, Snapshot, Write};
+use crate::consensus::{EngineId, Letter, Member as Voter, Members, Snapshot, Write};
 use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Ticket};
 use crate::gossip::{Member, MemberStatus};
@@ -27,6 +27,8 @@ use uuid::Uuid;
 const FULL_PASS: Duration = Duration::from_secs(60);
 /// The pass while somebody is on probation or unknown.
 const SHORT_PASS: Duration = Duration::from_secs(1);
+/// How often the candidates are looked at while there is no cluster.
+const BOOTSTRAP_POLL: Duration = Duration::from_millis(200);
 /// Writes of one pass; the next pass goes on.
 const WRITES_A_PASS: usize = 256;
 /// Batch numbers of writes that are not the engine's; nobody waits for them.
@@ -58,6 +60,15 @@ pub struct Recovered {
     pub store: Store,
 }
 
+/// The log store's content cannot be started from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotStart {
+    #[error(transparent)]
+    Engine(#[from] raft::RecoverError),
+    #[error(transparent)]
+    Promise(#[from] BadPromise),
+}
+
 /// See the module's page.
 pub struct Role {
     config: RoleConfig,
@@ -65,6 +76,8 @@ pub struct Role {
     cluster: Option<Uuid>,
     replica: Option<Replica>,
     bootstrap: Bootstrap,
+    next_poll: Instant,
+    waiting: Option<String>,
     reconciler: Reconciler,
     electorate: Electorate,
     members: Vec<Member>,
@@ -77,15 +90,12 @@ pub struct Role {
 
 impl Role {
     /// # Errors
-    /// [`raft::RecoverError`] when what was recovered does not fit together.
-    pub fn start(
-        config: RoleConfig,
-        recovered: Recovered,
-        mut dice: Dice,
-        now: Instant,
-    ) -> Result<Self, raft::RecoverError> {
+    /// [`CannotStart`] when what was recovered does not fit together.
+    pub fn start(config: RoleConfig, recovered: Recovered, mut dice: Dice, now: Instant) -> Result<Self, CannotStart> {
         let Recovered { engine, cluster, promise, snapshot, vote, log, store } = recovered;
-        let bootstrap = Bootstrap::new(engine, config.me, config.expect, cluster.is_some(), promise, dice.split());
+        let me = Voter { engine, node: config.me };
+        let expect = if cluster.is_some() { 0 } else { config.expect as usize };
+        let bootstrap = Bootstrap::new(me, expect, promise.as_deref())?;
         let replica = match cluster {
             None => None,
             Some(_) => {
@@ -100,6 +110,8 @@ impl Role {
             cluster,
             replica,
             bootstrap,
+            next_poll: now,
+            waiting: None,
             reconciler: Reconciler::default(),
             electorate: Electorate::default(),
             members: Vec::new(),
@@ -134,17 +146,19 @@ impl Role {
 
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        let next = self.replica.as_ref().map_or(self.next_pass, |replica| replica.deadline().min(self.next_pass));
-        self.bootstrap.deadline().map_or(next, |bootstrap| bootstrap.min(next))
+        match &self.replica {
+            Some(replica) if replica.settled() => replica.deadline().min(self.next_pass),
+            Some(replica) => replica.deadline(),
+            None => self.next_poll,
+        }
     }
 
     /// Gossip's list changed.
     pub fn members(&mut self, members: &[Member], now: Instant) {
         self.members = members.to_vec();
         self.next_pass = now;
+        self.next_poll = now;
         self.tell_replica();
-        let candidates: Vec<Candidate> = members.iter().filter_map(|member| self.candidate(member)).collect();
-        self.bootstrap.candidates(candidates, now);
     }
 
     fn tell_replica(&mut self) {
@@ -166,9 +180,8 @@ impl Role {
         matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect).then_some(())?;
         Some(Candidate {
             node: member.id,
-            name: member.name.to_string(),
             engine: tags.engine?,
-            expect: tags.expect,
+            expect: tags.expect as usize,
             cluster: tags.cluster,
         })
     }
@@ -185,10 +198,13 @@ impl Role {
     ) {
         if self.replica.is_none()
             && let Some(cluster) = cluster
-            && self.bootstrap.may_follow(cluster)
         {
-            // Whoever leads this cluster has made us a learner.
-            self.found(cluster, None, now, effects);
+            let outputs = self.bootstrap.heard(cluster);
+            self.carry_out(outputs, now, effects);
+            if self.replica.is_none() && !self.bootstrap.is_bound() {
+                // Whoever leads this cluster has made us a learner.
+                self.found(cluster, None, now, effects);
+            }
         }
         if let Some(replica) = &mut self.replica
             && cluster == self.cluster
@@ -197,8 +213,10 @@ impl Role {
         }
     }
 
-    pub fn bootstrap(&mut self, from: Uuid, letter: BootstrapLetter, now: Instant) {
-        self.bootstrap.letter(from, letter, now);
+    /// A letter about bootstrapping. Also after the start: those who lag are still answered.
+    pub fn bootstrap(&mut self, letter: BootstrapLetter, now: Instant, effects: &mut Vec<Effect>) {
+        let outputs = self.bootstrap.receive(letter);
+        self.carry_out(outputs, now, effects);
     }
 
     /// Begins to take part in a cluster: as one of its first members, or, without members, as one that waits to be added.
@@ -221,7 +239,8 @@ impl Role {
 
     pub fn stored(&mut self, batch: u64, now: Instant, effects: &mut Vec<Effect>) {
         if batch == OUTSIDE {
-            self.bootstrap.stored(now);
+            let outputs = self.bootstrap.persisted();
+            self.carry_out(outputs, now, effects);
         } else if let Some(replica) = &mut self.replica {
             replica.stored(batch, effects);
         }
@@ -294,12 +313,24 @@ impl Role {
         Ok(())
     }
 
+    /// Looks whether there can be a cluster now, and says why not.
     fn run_bootstrap(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.replica.is_some() {
+        if self.replica.is_some() || now < self.next_poll {
             return;
         }
-        self.bootstrap.timer(now);
-        for output in self.bootstrap.outputs() {
+        self.next_poll = now + BOOTSTRAP_POLL;
+        let candidates: Vec<Candidate> = self.members.iter().filter_map(|member| self.candidate(member)).collect();
+        let outputs = self.bootstrap.poll(now, &candidates, &mut self.dice);
+        self.carry_out(outputs, now, effects);
+        let waiting = self.bootstrap.waiting();
+        if let Some(reason) = waiting.as_ref().filter(|_| waiting != self.waiting) {
+            tracing::info!("no cluster yet: {reason}");
+        }
+        self.waiting = waiting;
+    }
+
+    fn carry_out(&mut self, outputs: Vec<Output>, now: Instant, effects: &mut Vec<Effect>) {
+        for output in outputs {
             match output {
                 Output::Send { to, letter } => {
                     let server = self.members.iter().find(|member| member.id == to).and_then(ServerTags::of);
@@ -307,13 +338,10 @@ impl Role {
                         effects.push(Effect::Bootstrap { address: server.rpc, letter });
                     }
                 }
-                Output::Persist(promise) => effects.push(Effect::Store {
-                    batch: OUTSIDE,
-                    writes: vec![Write::Promise(promise)],
-                    sync: true,
-                    state: None,
-                }),
-                Output::Waiting(reason) => tracing::info!("not bootstrapped yet: {reason}"),
+                Output::Persist(promise) => {
+                    let writes = vec![Write::Promise(Some(promise))];
+                    effects.push(Effect::Store { batch: OUTSIDE, writes, sync: true, state: None });
+                }
                 Output::Start { cluster, members } => self.found(cluster, Some(&members), now, effects),
             }
         }

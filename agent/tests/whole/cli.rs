@@ -1,0 +1,80 @@
+//! The command line against a living agent.
+
+use crate::cluster::{Cluster, lictor, until};
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_verb_speaks_to_an_agent() {
+    let cluster = Cluster::new();
+    let agent = cluster.agent(1, "dev1", &["-dev"]);
+    cluster.leader(std::slice::from_ref(&agent)).await;
+    let run = |args: &[&str]| {
+        let (code, out, err) = lictor(Some(&agent), args);
+        assert_eq!(code, 0, "{args:?}: {out}{err}");
+        out
+    };
+    let members = run(&["members"]);
+    assert!(members.starts_with("Node") && members.contains("dev1") && members.contains("alive"), "{members}");
+    assert_eq!(run(&["kv", "put", "a/b", "1"]), "Success! Data written to: a/b\n");
+    assert_eq!(run(&["kv", "get", "a/b"]), "1\n");
+    assert!(run(&["kv", "get", "-detailed", "a/b"]).contains("ModifyIndex"));
+    assert_eq!(run(&["kv", "get", "-keys", "a/"]), "a/b\n");
+    assert_eq!(run(&["services", "register", "-name=web", "-port=80"]), "Registered service: web\n");
+    until("web in the catalog", Duration::from_secs(3), async || {
+        (run(&["catalog", "services"]) == "consul\nweb\n").then_some(())
+    })
+    .await;
+    assert!(run(&["catalog", "nodes"]).contains("dev1"));
+    assert_eq!(run(&["services", "deregister", "-id=web"]), "Deregistered service: web\n");
+    let peers = run(&["operator", "raft", "list-peers"]);
+    assert!(peers.contains("leader") && peers.contains(":8300"), "{peers}");
+    assert!(run(&["info"]).contains("agent:"));
+    assert_eq!(run(&["kv", "delete", "a/b"]), "Success! Deleted key: a/b\n");
+    let (code, _, err) = lictor(Some(&agent), &["kv", "get", "a/b"]);
+    assert_eq!((code, err.trim_end()), (1, "Error! No key exists at: a/b"));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_named() {
+    let (code, _, err) = lictor(None, &["members", "-http-addr=127.255.255.1:8500"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("127.255.255.1:8500"), "{err}");
+}
+
+#[tokio::test]
+async fn version_and_validate_speak_to_nobody() {
+    let (code, out, _) = lictor(None, &["version", "-format=json"]);
+    let version: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &version["Version"]), (0, &serde_json::json!("1.22.0")));
+    let cluster = Cluster::new();
+    let file = cluster.dir.join("bad.hcl");
+    crate::cluster::write(&file, "datacentre = \"dc1\"\n");
+    let (code, out, err) = lictor(None, &["validate", &file.display().to_string()]);
+    assert_eq!(code, 1);
+    assert!(format!("{out}{err}").contains("datacentre"), "{out}{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_is_graceful() {
+    let cluster = Cluster::new();
+    let servers = cluster.three().await;
+    let mut client = cluster.client(4);
+    until("four members", Duration::from_secs(10), async || {
+        let (_, out, _) = lictor(Some(&servers[0]), &["members"]);
+        (out.matches("alive").count() == 4).then_some(())
+    })
+    .await;
+    let (code, out, err) = lictor(Some(&client), &["leave"]);
+    assert_eq!((code, out.as_str()), (0, "Graceful leave complete\n"), "{err}");
+    assert_eq!(client.ended().await.code(), Some(0));
+    until("the client to have left, not failed", Duration::from_secs(5), async || {
+        let (_, out, _) = lictor(Some(&servers[1]), &["members"]);
+        out.lines().any(|line| line.starts_with("client4") && line.contains("left")).then_some(())
+    })
+    .await;
+    until("its node to be gone", Duration::from_secs(5), async || {
+        let (_, out, _) = lictor(Some(&servers[2]), &["catalog", "nodes"]);
+        (!out.contains("client4")).then_some(())
+    })
+    .await;
+}

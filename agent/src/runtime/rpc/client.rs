@@ -2,7 +2,8 @@
 //! stream of letters to each peer of the log. A broken connection is forgotten and opened anew by the next call.
 
 use super::{frame, whole};
-use crate::consensus::{BootstrapLetter, EngineId, Letter, News};
+use crate::consensus::bootstrap::Letter as BootstrapLetter;
+use crate::consensus::{EngineId, Letter, News};
 use crate::event::Event;
 use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Submission, Submitted};
 use crate::runtime::handle::Handle;
@@ -188,7 +189,7 @@ impl Client {
 
     /// Sends a bootstrap letter; its loss is made good by repetition.
     pub async fn bootstrap(&self, to: SocketAddr, letter: &BootstrapLetter) -> Result<(), Failed> {
-        self.ask(to, Class::Short, "/bootstrap", rpc::encode(letter), CONNECT_TIMEOUT).await.map(drop)
+        self.ask(to, Class::Short, "/bootstrap", letter.encode(), CONNECT_TIMEOUT).await.map(drop)
     }
 
     /// Queues a letter for a peer; drops it when the peer is slow, as a network would.

@@ -1,7 +1,8 @@
 //! The server port: takes connections, greets, and hands what comes to the agent.
 
-use super::{BadBody, Frames, frame, whole};
-use crate::consensus::{BootstrapLetter, EngineId, Letter};
+use super::{BadBody, Frames, whole};
+use crate::consensus::bootstrap::Letter as BootstrapLetter;
+use crate::consensus::{EngineId, Letter};
 use crate::event::Event;
 use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Submission, Submitted, Unserved};
 use crate::runtime::dispatch::Dispatcher;
@@ -80,7 +81,7 @@ async fn answer(request: Request<Incoming>, dispatcher: &Arc<Dispatcher>, greete
         "/part" => part(body, dispatcher).await,
         "/letters" => letters(body, dispatcher, greeted).await,
         "/state" => state(body, dispatcher, greeted).await,
-        "/bootstrap" => bootstrap(body, dispatcher, greeted).await,
+        "/bootstrap" => bootstrap(body, dispatcher).await,
         _ => return reply(StatusCode::NOT_FOUND, format!("this release's RPC has no {path}")),
     };
     answered.unwrap_or_else(|BadBody| reply(StatusCode::BAD_REQUEST, rpc::Malformed.to_string()))
@@ -159,10 +160,8 @@ async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello
     }
 }
 
-async fn bootstrap(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
-    let letter: BootstrapLetter = message(body, 1 << 20).await?;
-    if let Some(from) = greeted.get() {
-        let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Bootstrap { from: from.node, letter });
-    }
-    Ok(reply(StatusCode::OK, frame(&[])))
+async fn bootstrap(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let letter = BootstrapLetter::decode(&whole(body, 1 << 20).await?).ok_or(BadBody)?;
+    let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Bootstrap { letter });
+    Ok(reply(StatusCode::OK, Bytes::new()))
 }

@@ -1,0 +1,160 @@
+//! What this agent owns, as the agent sees it: local state with its anti-entropy, and those who wait for either.
+
+use super::effect::Effect as LocalEffect;
+use super::{
+    Acceptance, Change, Local, LocalOptions, Refused, ServiceSpec, Sync, SyncEffect, SyncError, SyncOptions, SyncTicket,
+};
+use crate::checks::{CheckSpec, Outcome, Run};
+use crate::dice::Dice;
+use crate::effect::{Answer, Effect, Pushed, Ticket};
+use crate::time::Instant;
+use lictor_catalog::model::{CheckId, ServiceId};
+use lictor_catalog::{Check, Node, Outcome as Applied, Service, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What an agent is told about what it owns.
+#[derive(Clone, Debug)]
+pub struct OwnedConfig {
+    pub node: Node,
+    pub local: LocalOptions,
+    pub sync: SyncOptions,
+    /// Definitions of the configuration files.
+    pub services: Vec<ServiceSpec>,
+    pub checks: Vec<CheckSpec>,
+    /// The records of the last process, each with the name of its file.
+    pub records: Vec<(String, Vec<u8>)>,
+}
+
+type View = (Arc<BTreeMap<ServiceId, Arc<Service>>>, Arc<BTreeMap<CheckId, Arc<Check>>>);
+
+/// See the module's page.
+pub struct Owned {
+    local: Local,
+    sync: Sync,
+    dice: Dice,
+    /// Who waits for a change to be persisted.
+    waiting: BTreeMap<super::Ticket, Ticket>,
+    local_effects: Vec<LocalEffect>,
+    sync_effects: Vec<SyncEffect>,
+    answers: Vec<(Ticket, Result<(), Refused>)>,
+    changed: bool,
+}
+
+impl Owned {
+    #[must_use]
+    pub fn start(config: OwnedConfig, dice: Dice, now: Instant) -> Self {
+        let OwnedConfig { node, local, sync, services, checks, records } = config;
+        let mut owned = Self {
+            local: Local::new(Arc::new(node), local),
+            sync: Sync::new(sync),
+            dice,
+            waiting: BTreeMap::new(),
+            local_effects: Vec::new(),
+            sync_effects: Vec::new(),
+            answers: Vec::new(),
+            changed: true,
+        };
+        for refused in owned.local.define(now, services, checks, &mut owned.local_effects) {
+            tracing::error!("a definition of the configuration is left out: {refused}");
+        }
+        owned.local.restore(now, records, &mut owned.local_effects);
+        owned
+    }
+
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.local.deadline().into_iter().chain(self.sync.deadline()).min()
+    }
+
+    /// The services and checks as readers see them.
+    pub fn view(&mut self) -> View {
+        self.local.view()
+    }
+
+    #[must_use]
+    pub fn node(&self) -> Arc<Node> {
+        Arc::clone(self.local.node())
+    }
+
+    pub fn change(&mut self, now: Instant, ticket: Ticket, change: Change) {
+        match self.local.apply(now, change, &mut self.local_effects) {
+            Ok(Acceptance::Done) => self.answers.push((ticket, Ok(()))),
+            Ok(Acceptance::Waiting(persisting)) => drop(self.waiting.insert(persisting, ticket)),
+            Err(refused) => self.answers.push((ticket, Err(refused))),
+        }
+    }
+
+    pub fn persisted(&mut self, now: Instant, persisted: super::Ticket, failed: Option<(String, String)>) {
+        let result = self.local.persisted(now, persisted, failed.map_or(Ok(()), Err), &mut self.local_effects);
+        if let Some(ticket) = self.waiting.remove(&persisted) {
+            self.answers.push((ticket, result));
+        }
+    }
+
+    pub fn probed(&mut self, now: Instant, run: Run, outcome: &Outcome) {
+        self.local.outcome(now, run, outcome, &mut self.local_effects);
+    }
+
+    pub fn fetched(&mut self, now: Instant, ticket: SyncTicket, rows: Option<&Store>) {
+        let rows = rows.ok_or_else(|| SyncError::Failed("no server could be asked".to_owned()));
+        self.sync.fetched(now, ticket, rows, &mut self.local, &mut self.dice, &mut self.sync_effects);
+    }
+
+    pub fn pushed(&mut self, now: Instant, ticket: SyncTicket, pushed: Pushed) {
+        let result = match pushed {
+            Pushed::Applied(Applied::Refused(refusal)) => Err(SyncError::Refused(refusal)),
+            Pushed::Applied(_) => Ok(()),
+            Pushed::Failed => Err(SyncError::Failed("no server took it".to_owned())),
+        };
+        self.sync.pushed(now, ticket, result, &mut self.local, &mut self.dice, &mut self.sync_effects);
+    }
+
+    /// There is a server that can be asked, perhaps a new one.
+    pub fn server_known(&mut self, now: Instant) {
+        self.sync.server_appeared(now, &mut self.dice);
+        self.sync.leader_known(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
+    }
+
+    /// How many members live: the more there are, the rarer each one syncs fully.
+    pub const fn cluster_size(&mut self, members: usize) {
+        self.sync.set_members(members);
+    }
+
+    /// Ends a turn. `true`: what readers see has changed.
+    pub fn finish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
+        if self.local.deadline().is_some_and(|deadline| deadline <= now) {
+            self.local.timer(now, &mut self.local_effects);
+        }
+        for effect in std::mem::take(&mut self.local_effects) {
+            match effect {
+                LocalEffect::Persist { ticket, writes } => effects.push(Effect::Persist { ticket, writes }),
+                LocalEffect::Start { run, check: _, probe } => effects.push(Effect::Probe { run, probe }),
+                LocalEffect::Stop(run) => effects.push(Effect::StopProbe { run }),
+                LocalEffect::Changed => self.changed = true,
+                LocalEffect::Warn(text) => tracing::warn!("{text}"),
+            }
+        }
+        let changed = std::mem::take(&mut self.changed);
+        if changed {
+            self.sync.local_changed(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
+        }
+        if self.sync.deadline().is_some_and(|deadline| deadline <= now) {
+            self.sync.timer(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
+        }
+        for effect in self.sync_effects.drain(..) {
+            match effect {
+                SyncEffect::Fetch(ticket) => effects.push(Effect::Fetch { ticket }),
+                // Tokens come with access control.
+                SyncEffect::Push { ticket, command, token: _ } => effects.push(Effect::Push { ticket, command }),
+                SyncEffect::Warn(text) => tracing::warn!("{text}"),
+            }
+        }
+        changed
+    }
+
+    /// Answers to those whose change is made or refused; to be given after what changed was published.
+    pub fn answers(&mut self) -> impl Iterator<Item = Effect> {
+        self.answers.drain(..).map(|(ticket, result)| Effect::Answer { ticket, answer: Answer::Local(result) })
+    }
+}

@@ -1,0 +1,125 @@
+//! Every socket of an agent, bound before anything else starts: a taken port is an error at once, by name.
+
+use crate::config::{HttpAddr, Resolved};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// UDP sockets that share the DNS port, a thread each.
+const DNS_SOCKETS: usize = 2;
+/// Queries that wait while all threads are busy.
+const GOSSIP_BUFFER: usize = 2 << 20;
+
+/// A port that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("{what} cannot listen on {address}: {cause}; {remedy}")]
+    Port { what: &'static str, address: SocketAddr, cause: io::Error, remedy: String },
+    #[error("DNS cannot listen: {0}")]
+    Dns(io::Error),
+    #[error(
+        "HTTP cannot listen on unix socket {path}: {cause}; remove the file if nobody uses it, or choose another addresses.http"
+    )]
+    Unix { path: PathBuf, cause: io::Error },
+}
+
+/// All of them.
+pub struct Sockets {
+    pub http: Vec<TcpListener>,
+    pub http_unix: Vec<UnixListener>,
+    pub dns: Vec<(Vec<UdpSocket>, TcpListener)>,
+    pub gossip_udp: UdpSocket,
+    pub gossip_tcp: TcpListener,
+    /// Servers only.
+    pub rpc: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// # Errors
+    /// [`BindError`]; sockets bound before it are closed.
+    pub fn bind(config: &Resolved) -> Result<Self, BindError> {
+        let mut http = Vec::new();
+        let mut http_unix = Vec::new();
+        for address in &config.http {
+            match address {
+                HttpAddr::Tcp(address) => http.push(tcp("HTTP", *address, "ports.http or client_addr")?),
+                HttpAddr::Unix(path) => http_unix.push(unix(path)?),
+            }
+        }
+        let bind_dns = |address: &SocketAddr| lictor_dns::server::bind(*address, DNS_SOCKETS).map_err(BindError::Dns);
+        let dns = config.dns.iter().map(bind_dns).collect::<Result<_, _>>()?;
+        let gossip_tcp = tcp("gossip (TCP)", config.serf_lan, "ports.serf_lan or bind_addr")?;
+        let gossip_udp = udp(config.serf_lan)?;
+        let rpc = match config.server {
+            true => Some(tcp("server RPC", config.server_rpc, "ports.server or bind_addr")?),
+            false => None,
+        };
+        Ok(Self { http, http_unix, dns, gossip_udp, gossip_tcp, rpc })
+    }
+}
+
+fn remedy(cause: &io::Error, keys: &str) -> String {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another process (perhaps another agent) holds the port: stop it, or set {keys}")
+        }
+        io::ErrorKind::AddrNotAvailable => format!("this machine does not have that address: correct {keys}"),
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need a privilege: run with CAP_NET_BIND_SERVICE, or set {keys}")
+        }
+        _ => format!("correct {keys}"),
+    }
+}
+
+fn tcp(what: &'static str, address: SocketAddr, keys: &str) -> Result<TcpListener, BindError> {
+    let bound = || -> io::Result<TcpListener> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        // A restarted agent must not wait for the connections of its former life to time out.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|cause| BindError::Port { what, address, remedy: remedy(&cause, keys), cause })
+}
+
+fn udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
+    let bound = || -> io::Result<UdpSocket> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::DGRAM,
+            Some(socket2::Protocol::UDP),
+        )?;
+        // The system may give less than is wished for.
+        let _ = socket.set_recv_buffer_size(GOSSIP_BUFFER);
+        socket.bind(&address.into())?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|cause| BindError::Port {
+        what: "gossip (UDP)",
+        address,
+        remedy: remedy(&cause, "ports.serf_lan or bind_addr"),
+        cause,
+    })
+}
+
+/// A socket file that nobody listens on any more is the remains of a former agent, and is replaced.
+fn unix(path: &Path) -> Result<UnixListener, BindError> {
+    let refused = |cause| BindError::Unix { path: path.to_owned(), cause };
+    let stale = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path).is_err();
+    if stale {
+        std::fs::remove_file(path).map_err(refused)?;
+    }
+    let listener = UnixListener::bind(path).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    Ok(listener)
+}
