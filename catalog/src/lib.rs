@@ -7,6 +7,8 @@
 //! What this crate never does: it opens no socket and no file, starts no thread, reads no clock, rolls no dice, and
 //! knows neither JSON nor DNS. Time, ids and tokens are resolved into the command by whoever proposes it.
 
+#![warn(missing_docs)]
+
 pub mod acl;
 pub mod command;
 pub mod model;
