@@ -17,4 +17,4 @@ pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, Register};
 pub use model::{Check, Index, KvEntry, Node, Service, Status};
 pub use query::{Instance, Query, Rows};
-pub use store::{Applied, Outcome, Refusal, Scope, Store, Touched, Watch};
+pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};

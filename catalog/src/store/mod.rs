@@ -10,9 +10,12 @@ mod kv;
 mod nodes;
 mod part;
 mod register;
+mod restore;
 mod services;
+mod snapshot;
 
 pub use part::Scope;
+pub use restore::{Damaged, Restore};
 
 use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, folded};
 use checks::Checks;
