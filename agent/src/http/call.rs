@@ -158,7 +158,7 @@ pub enum WriteAnswer {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
     /// Changes what this agent owns; answered when it is persisted.
-    Local(Change),
+    Local(Box<Change>),
     Join(Vec<String>),
     Leave,
     ForceLeave {
@@ -174,6 +174,14 @@ pub enum Plan {
     Read(Read),
     Write(Command, WriteAnswer),
     Act(Act),
+}
+
+impl Plan {
+    /// To change what this agent owns.
+    #[must_use]
+    pub fn local(change: Change) -> Self {
+        Self::Act(Act::Local(Box::new(change)))
+    }
 }
 
 /// When a call has to be answered at the latest, whoever answers it.

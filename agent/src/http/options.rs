@@ -41,7 +41,7 @@ fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply>
     let max_stale = match params.get("max_stale").filter(|text| !text.is_empty()) {
         None => None,
         Some(text) => {
-            let bad = |_| Reply::text(400, format!("Invalid max_stale value {text:?}"));
+            let bad = |_bad| Reply::text(400, format!("Invalid max_stale value {text:?}"));
             Some(parse_duration(text).map_err(bad)?).filter(|span| !span.is_zero())
         }
     };
@@ -75,7 +75,7 @@ fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
 /// `?wait=`, if it is there.
 pub fn wait(call: &Call) -> Result<Option<std::time::Duration>, Reply> {
     let text = call.params.get("wait").filter(|text| !text.is_empty());
-    text.map(parse_duration).transpose().map_err(|_| Reply::text(400, "Invalid wait time"))
+    text.map(parse_duration).transpose().map_err(|_bad| Reply::text(400, "Invalid wait time"))
 }
 
 fn cache_control(header: &str) -> Result<(), Reply> {

@@ -80,11 +80,11 @@ const fn get(pattern: &'static str, permission: Permission, place: Place, handle
 
 /// A PUT to the agent that was asked.
 const fn put(pattern: &'static str, permission: Permission, body: Body, handler: Handler) -> Route {
-    Route { method: Method::Put, pattern, permission, body, place: Place::Agent, handler }
+    Route { method: Method::Put, pattern, permission, body, place: Agent, handler }
 }
 
 const fn change(method: Method, pattern: &'static str, permission: Permission, body: Body, handler: Handler) -> Route {
-    Route { method, pattern, permission, body, place: Place::Catalog, handler }
+    Route { method, pattern, permission, body, place: Catalog, handler }
 }
 
 use Permission::{Filtered, Open, Read, Write};

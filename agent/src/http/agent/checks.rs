@@ -1,7 +1,7 @@
 //! The checks that this agent owns, and the verdicts that others give it (TTL checks).
 
 use crate::checks::CheckSpec;
-use crate::http::call::{Act, Call, Plan, Reply};
+use crate::http::call::{Call, Plan, Reply};
 use crate::http::wire::{self, WireCheck};
 use crate::http::{Context, body, options, undecodable};
 use crate::json::Object;
@@ -19,11 +19,11 @@ pub fn list(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> 
 
 pub fn register(_: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     let spec = CheckSpec::parse(&body(call)?).map_err(|bad| Reply::text(400, bad.to_string()))?;
-    Ok(Plan::Act(Act::Local(Change::RegisterCheck(spec))))
+    Ok(Plan::local(Change::RegisterCheck(spec)))
 }
 
 pub fn deregister(_: &Context<'_>, _: &Call, id: &str) -> Result<Plan, Reply> {
-    Ok(Plan::Act(Act::Local(Change::DeregisterCheck(id.into()))))
+    Ok(Plan::local(Change::DeregisterCheck(id.into())))
 }
 
 pub fn pass(_: &Context<'_>, call: &Call, id: &str) -> Result<Plan, Reply> {
@@ -41,7 +41,7 @@ pub fn fail(_: &Context<'_>, call: &Call, id: &str) -> Result<Plan, Reply> {
 /// A verdict by its path; `?note=` becomes the output.
 fn noted(call: &Call, id: &str, status: Status) -> Plan {
     let output = call.params.get("note").unwrap_or_default().to_owned();
-    Plan::Act(Act::Local(Change::UpdateCheck { id: id.into(), status, output }))
+    Plan::local(Change::UpdateCheck { id: id.into(), status, output })
 }
 
 /// A verdict by its body.
@@ -51,5 +51,5 @@ pub fn update(_: &Context<'_>, call: &Call, id: &str) -> Result<Plan, Reply> {
     let word = object.string("Status").map_err(undecodable)?;
     let output = object.string("Output").map_err(undecodable)?;
     let status = Status::parse(&word).ok_or_else(|| Reply::text(400, format!("Invalid check status: '{word}'")))?;
-    Ok(Plan::Act(Act::Local(Change::UpdateCheck { id: id.into(), status, output })))
+    Ok(Plan::local(Change::UpdateCheck { id: id.into(), status, output }))
 }

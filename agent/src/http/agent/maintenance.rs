@@ -1,6 +1,6 @@
 //! Taking the node, or one of its services, out of service and back.
 
-use crate::http::call::{Act, Call, Plan, Reply};
+use crate::http::call::{Call, Plan, Reply};
 use crate::http::{Context, options};
 use crate::local::Change;
 
@@ -11,12 +11,12 @@ fn reason(call: &Call) -> Result<Option<String>, Reply> {
 }
 
 pub fn node(_: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    Ok(Plan::Act(Act::Local(Change::NodeMaintenance(reason(call)?))))
+    Ok(Plan::local(Change::NodeMaintenance(reason(call)?)))
 }
 
 pub fn service(_: &Context<'_>, call: &Call, id: &str) -> Result<Plan, Reply> {
     if id.is_empty() {
         return Err(Reply::text(400, "Missing service ID"));
     }
-    Ok(Plan::Act(Act::Local(Change::ServiceMaintenance(id.into(), reason(call)?))))
+    Ok(Plan::local(Change::ServiceMaintenance(id.into(), reason(call)?)))
 }

@@ -1,6 +1,6 @@
 //! The services that this agent owns.
 
-use crate::http::call::{Act, Call, Plan, Reply};
+use crate::http::call::{Call, Plan, Reply};
 use crate::http::wire::{self, AgentService};
 use crate::http::{Context, body, options};
 use crate::local::{Change, ServiceSpec};
@@ -34,9 +34,9 @@ pub fn register(_: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
         token.clone_into(&mut spec.token);
     }
     let replace_checks = matches!(call.params.get("replace-existing-checks"), Some("" | "true"));
-    Ok(Plan::Act(Act::Local(Change::RegisterService { spec, replace_checks })))
+    Ok(Plan::local(Change::RegisterService { spec, replace_checks }))
 }
 
 pub fn deregister(_: &Context<'_>, _: &Call, id: &str) -> Result<Plan, Reply> {
-    Ok(Plan::Act(Act::Local(Change::DeregisterService(id.into()))))
+    Ok(Plan::local(Change::DeregisterService(id.into())))
 }

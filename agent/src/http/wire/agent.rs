@@ -1,7 +1,7 @@
 //! A service and a member as the agent shows them.
 
+use super::is_zero;
 use super::service::{Addresses, Proxy, WireConnect, WireLocality, WireWeights};
-use super::{is_zero, service};
 use crate::gossip::Member;
 use lictor_catalog::Service;
 use serde::Serialize;
@@ -65,7 +65,7 @@ impl<'a> AgentService<'a> {
             create_index,
             modify_index,
         } = service;
-        let weights = service::WireWeights { passing: weights.passing.max(1), warning: weights.warning };
+        let weights = WireWeights { passing: weights.passing.max(1), warning: weights.warning };
         Self {
             kind: kind.as_str(),
             id,
