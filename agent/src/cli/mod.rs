@@ -1,1 +1,236 @@
-//! The command line.
+//! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
+//! that returns what to print; only this page prints and only `agent` runs on.
+//!
+//! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
+
+mod agent;
+mod argv;
+mod catalog;
+mod client;
+mod host;
+mod info;
+mod join;
+mod kv;
+mod leave;
+mod members;
+mod operator;
+mod services;
+mod table;
+mod validate;
+mod version;
+
+pub use agent::banner;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Command};
+use client::{Client, ClientError, Options};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// What a verb has to say, and its exit code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+    pub(crate) code: u8,
+}
+
+impl Output {
+    /// Lines as they are, on standard output.
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self { stdout: text.into().into_bytes(), ..Self::default() }
+    }
+
+    /// One line.
+    pub(crate) fn line(text: impl std::fmt::Display) -> Self {
+        Self::text(format!("{text}\n"))
+    }
+
+    pub(crate) fn complaint(text: impl std::fmt::Display, code: u8) -> Self {
+        Self { stderr: format!("{text}\n"), code, ..Self::default() }
+    }
+}
+
+/// Why a verb failed. Exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The arguments make no sense together.
+    #[error("{0}")]
+    Usage(String),
+    /// What was being done when the agent did not do it.
+    #[error("{doing}: {source}")]
+    Asking { doing: String, source: ClientError },
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The operation was refused, in Consul's words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Failure {
+    /// For `map_err`: says what was being done.
+    pub(crate) fn doing(doing: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
+        let doing = doing.into();
+        move |source| Self::Asking { doing, source }
+    }
+}
+
+/// What a verb may know of its surroundings.
+pub(crate) struct World {
+    pub(crate) env: fn(&str) -> Option<String>,
+    /// Standard output is a terminal and NO_COLOR is not set.
+    pub(crate) bold: bool,
+}
+
+impl World {
+    pub(crate) fn client(&self, matches: &ArgMatches) -> Result<Client, Failure> {
+        Ok(Client::new(Options::read(matches, &self.env)?)?)
+    }
+}
+
+type Run = fn(&ArgMatches, &World) -> Result<Output, Failure>;
+
+/// A verb or a group of verbs.
+enum Verb {
+    Leaf(fn() -> Command, Run),
+    Group(&'static str, &'static str, &'static [Verb]),
+}
+
+const VERBS: &[Verb] = &[
+    Verb::Group(
+        "catalog",
+        "Looks into the catalog",
+        &[
+            Verb::Leaf(catalog::datacenters::command, catalog::datacenters::run),
+            Verb::Leaf(catalog::nodes::command, catalog::nodes::run),
+            Verb::Leaf(catalog::services::command, catalog::services::run),
+        ],
+    ),
+    Verb::Leaf(info::command, info::run),
+    Verb::Leaf(join::command, join::run),
+    Verb::Group(
+        "kv",
+        "Reads and writes keys",
+        &[
+            Verb::Leaf(kv::delete::command, kv::delete::run),
+            Verb::Leaf(kv::get::command, kv::get::run),
+            Verb::Leaf(kv::put::command, kv::put::run),
+        ],
+    ),
+    Verb::Leaf(leave::command, leave::run),
+    Verb::Leaf(members::command, members::run),
+    Verb::Group(
+        "operator",
+        "Tools for those who run the cluster",
+        &[Verb::Group(
+            "raft",
+            "The servers' consensus",
+            &[Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers)],
+        )],
+    ),
+    Verb::Group(
+        "services",
+        "Registers services with the agent",
+        &[
+            Verb::Leaf(services::deregister::command, services::deregister::run),
+            Verb::Leaf(services::register::command, services::register::run),
+        ],
+    ),
+    Verb::Leaf(validate::command, validate::run),
+    Verb::Leaf(version::command, version::run),
+];
+
+impl Verb {
+    fn command(&self) -> Command {
+        match self {
+            Self::Leaf(command, _) => command(),
+            Self::Group(name, about, verbs) => Command::new(*name)
+                .about(*about)
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .disable_help_subcommand(true)
+                .subcommands(verbs.iter().map(Self::command)),
+        }
+    }
+}
+
+/// The whole tree.
+pub(crate) fn root() -> Command {
+    Command::new("lictor")
+        .about("Service discovery and health checks, speaking Consul's API")
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .subcommand(crate::config::flags::command())
+        .subcommands(VERBS.iter().map(Verb::command))
+}
+
+/// Runs the command line of this process. The program's own name does not matter: a link called `consul` is as good.
+#[must_use]
+pub fn main() -> ExitCode {
+    let root = root();
+    let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
+    let words = match words {
+        Ok(words) => words,
+        Err(word) => return emit(&Output::complaint(format!("the argument {word:?} is not UTF-8"), 1)),
+    };
+    let argv = argv::normalise(&root, words);
+    let matches = match root.clone().no_binary_name(true).try_get_matches_from(&argv) {
+        Ok(matches) => matches,
+        Err(error) => return emit(&explain(&root, &argv, &error)),
+    };
+    if let Some(("agent", matches)) = matches.subcommand() {
+        return agent::run(matches);
+    }
+    let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let world = World { env: |name| std::env::var(name).ok(), bold };
+    emit(&dispatch(VERBS, &matches, &world).unwrap_or_else(|failure| Output::complaint(failure, 1)))
+}
+
+fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let Some((name, inner)) = matches.subcommand() else { return Err(Failure::Usage("no command".to_owned())) };
+    for verb in verbs {
+        match verb {
+            Verb::Group(group, _, verbs) if *group == name => return dispatch(verbs, inner, world),
+            Verb::Leaf(command, run) if command().get_name() == name => return run(inner, world),
+            _ => {}
+        }
+    }
+    Err(Failure::Usage(format!("no command {name:?}")))
+}
+
+/// Help, or what is wrong with the command line. Without a known command: the list of them, and 127.
+fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
+    match error.kind() {
+        ErrorKind::DisplayHelp => Output::text(error.to_string()),
+        ErrorKind::MissingSubcommand if argv.is_empty() => Output::complaint(root.clone().render_help(), 127),
+        ErrorKind::InvalidSubcommand if argv.first().is_some_and(|word| root.find_subcommand(word).is_none()) => {
+            let text = |kind| match error.get(kind) {
+                Some(ContextValue::String(text)) => Some(text.clone()),
+                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+                _ => None,
+            };
+            let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let hint = text(ContextKind::SuggestedSubcommand).map(|near| format!("; did you mean {near:?}?"));
+            let hint = hint.unwrap_or_else(|| ".".to_owned());
+            Output::complaint(format!("There is no command {word:?}{hint}\n\n{}", root.clone().render_help()), 127)
+        }
+        _ => Output::complaint(error.to_string().trim_end(), 1),
+    }
+}
+
+/// A reader that went away (`lictor members | head -1`) is no failure of ours.
+fn emit(output: &Output) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    let printed = stdout.write_all(&output.stdout).and_then(|()| stdout.flush());
+    let _ = std::io::stderr().lock().write_all(output.stderr.as_bytes());
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::from(output.code),
+    }
+}
+
+#[cfg(test)]
+mod tests;

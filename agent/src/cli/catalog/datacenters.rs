@@ -1,0 +1,16 @@
+//! `catalog datacenters`: their names.
+
+use crate::cli::{Failure, Output, World, client};
+use clap::{ArgMatches, Command};
+
+pub(crate) fn command() -> Command {
+    client::server_options(Command::new("datacenters").about("Lists the datacenters"))
+}
+
+pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let names: Vec<String> = world
+        .client(matches)?
+        .get("/v1/catalog/datacenters", &[])
+        .map_err(Failure::doing("Error listing datacenters"))?;
+    Ok(Output::text(names.into_iter().fold(String::new(), |all, name| all + &name + "\n")))
+}

@@ -1,0 +1,25 @@
+//! `kv`: keys and their values.
+
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod put;
+
+use super::{Failure, client};
+
+/// A key as the API has it: without a leading slash, escaped for a path.
+fn path(key: &str) -> String {
+    format!("/v1/kv/{}", client::escape(key.strip_prefix('/').unwrap_or(key)))
+}
+
+/// The positional arguments, at most `most` of them.
+fn words(matches: &clap::ArgMatches, most: usize) -> Result<Vec<String>, Failure> {
+    let words: Vec<String> = matches.get_many("words").into_iter().flatten().cloned().collect();
+    if words.len() > most {
+        return Err(Failure::Usage(format!("Too many arguments (expected {most}, got {})", words.len())));
+    }
+    Ok(words)
+}
+
+fn positional() -> clap::Arg {
+    clap::Arg::new("words").value_name("KEY").action(clap::ArgAction::Append)
+}

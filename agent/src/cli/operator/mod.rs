@@ -1,0 +1,3 @@
+//! `operator`: tools for those who run the cluster.
+
+pub(crate) mod raft;

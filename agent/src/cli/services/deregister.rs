@@ -1,0 +1,49 @@
+//! `services deregister`: by id, or whatever files define.
+
+use crate::cli::{Failure, Output, World, client};
+use clap::{Arg, ArgMatches, Command};
+use std::path::PathBuf;
+
+pub(crate) fn command() -> Command {
+    client::options(
+        Command::new("deregister")
+            .about("Takes services off the agent")
+            .args([Arg::new("id").long("id").value_name("ID").help("Id of the instance"), super::files_argument()]),
+    )
+}
+
+pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let paths: Vec<PathBuf> = matches.get_many("files").into_iter().flatten().cloned().collect();
+    let id = matches.get_one::<String>("id").filter(|id| !id.is_empty());
+    let ids = match (id, paths.is_empty()) {
+        (None, true) => {
+            return Err(Failure::Usage(
+                "Service deregistration requires at least one file, or -id; see -help".to_owned(),
+            ));
+        }
+        (Some(_), false) => return Err(Failure::Usage("Give files or -id, not both".to_owned())),
+        (Some(id), true) => vec![id.clone()],
+        (None, false) => {
+            let one = |definition: &serde_json::Value| {
+                super::text(definition, "id").or_else(|| super::text(definition, "name")).ok_or_else(|| {
+                    Failure::Usage("Error deregistering service: a definition has neither id nor name".to_owned())
+                })
+            };
+            super::read(&paths)?.iter().map(one).collect::<Result<_, _>>()?
+        }
+    };
+    let client = world.client(matches)?;
+    let mut lines = String::new();
+    for id in ids {
+        client
+            .expect(
+                reqwest::Method::PUT,
+                &format!("/v1/agent/service/deregister/{}", client::escape(&id)),
+                &[],
+                Vec::new(),
+            )
+            .map_err(Failure::doing(format!("Error deregistering service {id:?}")))?;
+        lines.push_str(&format!("Deregistered service: {id}\n"));
+    }
+    Ok(Output::text(lines))
+}

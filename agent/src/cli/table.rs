@@ -1,0 +1,53 @@
+//! Columns for people: left-aligned, two spaces between them, nothing at the ends of lines.
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+/// A table with one line for its heads, which are bold where `bold`.
+pub(crate) fn render(heads: &[&str], rows: &[Vec<String>], bold: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    if !heads.is_empty() {
+        table.set_header(heads.to_vec());
+    }
+    for row in rows {
+        // A line break inside a cell would tear the table.
+        table.add_row(row.iter().map(|cell| cell.replace(['\n', '\r'], " ")).collect::<Vec<_>>());
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut out = String::new();
+    for (place, line) in table.lines().enumerate() {
+        let line = line.trim_end();
+        if place == 0 && bold && !heads.is_empty() {
+            out.push_str(&format!("\u{1b}[1m{line}\u{1b}[0m\n"));
+        } else {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+
+    fn row(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|cell| (*cell).to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_are_padded_by_two_and_lines_end_bare() {
+        let rows = [row(&["node-a", "10.0.0.1:8301", ""]), row(&["b", "x\ny", "z"])];
+        let plain = "Node    Address        DC\nnode-a  10.0.0.1:8301\nb       x y            z\n";
+        assert_eq!(render(&["Node", "Address", "DC"], &rows, false), plain);
+        assert!(
+            render(&["Node", "Address", "DC"], &rows, true)
+                .starts_with("\u{1b}[1mNode    Address        DC\u{1b}[0m\n")
+        );
+        assert_eq!(render(&[], &[row(&["web", "a,b"]), row(&["longer", ""])], false), "web     a,b\nlonger\n");
+        assert_eq!(render(&["A"], &[], false), "A\n");
+    }
+}

@@ -1,0 +1,59 @@
+use super::*;
+
+#[track_caller]
+fn check(line: &str, code: u8, stdout: &str, stderr: &str) {
+    let root = root();
+    let argv = argv::normalise(&root, line.split_whitespace().map(str::to_owned));
+    let world = World { env: |_| None, bold: false };
+    let output = match root.clone().no_binary_name(true).try_get_matches_from(&argv) {
+        Ok(matches) => dispatch(VERBS, &matches, &world).unwrap_or_else(|failure| Output::complaint(failure, 1)),
+        Err(error) => explain(&root, &argv, &error),
+    };
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.code, code, "{line}: {out} {}", output.stderr);
+    assert!(out.starts_with(stdout) && (out.is_empty() == stdout.is_empty()), "{line}: {out}");
+    assert!(
+        output.stderr.contains(stderr) && (output.stderr.is_empty() == stderr.is_empty()),
+        "{line}: {}",
+        output.stderr
+    );
+}
+
+#[test]
+fn the_tree_is_sound() {
+    root().debug_assert();
+}
+
+#[test]
+fn help_unknown_commands_and_wrong_flags() {
+    check("", 127, "", "members");
+    check("-h", 0, "Service discovery", "");
+    check("kv get -h", 0, "Shows values", "");
+    check("membres", 127, "", "There is no command \"membres\"; did you mean \"members\"?");
+    check("kv gte x", 1, "", "'get'");
+    check("kv", 1, "", "delete");
+    check("members -detaild", 1, "", "--detailed");
+    check("version", 0, "lictor v", "");
+    check("-version", 0, "lictor v", "");
+    check("version -format=json", 0, "{", "");
+    check("version -format=xml", 1, "", "there are only pretty and json");
+}
+
+#[test]
+fn arguments_are_checked_before_anybody_is_asked() {
+    check("join", 1, "", "At least one address to join must be specified.");
+    check("validate", 1, "", "Must specify at least one config file or directory");
+    check("kv get", 1, "", "Error! Missing KEY argument");
+    check("kv get a b", 1, "", "Too many arguments (expected 1, got 2)");
+    check("kv put", 1, "", "Error! Missing KEY argument");
+    check("kv put -cas k v", 1, "", "Must specify -modify-index with -cas!");
+    check("kv put -acquire k v", 1, "", "Error! Missing -session (required with -acquire and -release)");
+    check("kv put k v w", 1, "", "Too many arguments (expected 2, got 3)");
+    check("kv delete -cas -recurse k", 1, "", "Cannot specify both -cas and -recurse!");
+    check("kv delete -modify-index=3 k", 1, "", "Cannot specify -modify-index without -cas!");
+    check("members -status=(", 1, "", "Failed to compile status regexp");
+    check("services register", 1, "", "requires at least one file");
+    check("services deregister", 1, "", "requires at least one file");
+    check("catalog nodes -node-meta=x", 1, "", "write key=value");
+    check("info -http-addr=ftp://x", 1, "", "ftp:// is unknown");
+}

@@ -1,0 +1,48 @@
+//! `version`: lictor's own release, and the level of Consul that clients may count on.
+
+use super::{Failure, Output, World};
+use crate::view::{CONSUL_LEVEL, VERSION};
+use clap::{Arg, ArgMatches, Command};
+use serde_json::json;
+
+pub(crate) fn command() -> Command {
+    let format = Arg::new("format").long("format").value_name("FORMAT").help("pretty or json").default_value("pretty");
+    Command::new("version").about("Prints the version").args_override_self(true).arg(format)
+}
+
+pub(crate) fn run(matches: &ArgMatches, _: &World) -> Result<Output, Failure> {
+    match matches.get_one::<String>("format").map(String::as_str) {
+        Some("json") => Ok(Output::line(machine())),
+        Some("pretty") | None => Ok(Output::text(pretty())),
+        Some(other) => Err(Failure::Usage(format!("-format={other}: there are only pretty and json"))),
+    }
+}
+
+fn pretty() -> String {
+    format!(
+        "lictor v{VERSION} (speaks Consul {CONSUL_LEVEL})\n\
+         Protocol 2 spoken by default, understands 2 to 3 (agent will automatically use protocol >2 when speaking to \
+         compatible agents)\n"
+    )
+}
+
+/// Clients read `Version` to find out what they may ask for, so it is the level of Consul.
+fn machine() -> String {
+    let version = json!({
+        "Version": CONSUL_LEVEL, "Revision": "", "Prerelease": "", "BuildDate": "1970-01-01T00:00:00Z",
+        "RPC": {"Default": 2, "Min": 2, "Max": 3},
+        "Lictor": VERSION,
+    });
+    serde_json::to_string_pretty(&version).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn clients_see_consuls_level_and_people_see_both() {
+        let json: serde_json::Value = serde_json::from_str(&super::machine()).expect("JSON");
+        assert_eq!(json["Version"], "1.22.0");
+        assert_eq!(json["RPC"]["Max"], 3);
+        assert!(super::pretty().starts_with("lictor v0.1.0 (speaks Consul 1.22.0)\nProtocol 2 spoken"));
+    }
+}
