@@ -22,7 +22,7 @@ pub use open::{Identity, LogStore, OpenError, Shown};
 
 use super::{EngineId, Snapshot, Write};
 use bytes::Bytes;
-use redb::{ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use redb::{ReadableDatabase as _, Table, TableDefinition};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
