@@ -8,7 +8,7 @@
 
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
-use crate::gossip::{DialError, Gossip, Member, MemberStatus, Output};
+use crate::gossip::{DialError, Gossip, Member, MemberEvent, MemberStatus, Output};
 use crate::http::call::Act;
 use crate::rpc::Unserved;
 use crate::server::role::Role;
@@ -140,7 +140,7 @@ impl Agent {
 
     fn act(&mut self, now: Instant, ticket: Ticket, act: Act, effects: &mut Vec<Effect>) {
         match act {
-            Act::Local(change) => self.owned.change(now, ticket, change),
+            Act::Local(change) => self.owned.change(now, ticket, *change),
             Act::Leave => {
                 let deadline = now + LEAVE_PATIENCE;
                 let leaving = Leaving { tickets: Vec::new(), deadline, transferred: false };
@@ -209,7 +209,7 @@ impl Agent {
                 Output::Packet { to, bytes } => effects.push(Effect::Packet { to, bytes }),
                 Output::Dial { to, dial, body } => effects.push(Effect::Dial { to, dial, body }),
                 Output::Changed => changed = true,
-                Output::Event(event) => tracing::info!("{event}"),
+                Output::Event(event) => log(&event),
                 Output::Joined { ticket, reached } => self.joined(ticket, Ok(reached), effects),
                 Output::JoinWaits { ticket, to, reason } => {
                     tracing::warn!("{to} does not let this agent in yet: {reason}");
@@ -326,6 +326,17 @@ impl Agent {
 #[must_use]
 pub fn own_tags(facts: &Facts, role: Option<&Role>) -> BTreeMap<String, String> {
     Own { id: facts.node_id, datacenter: &facts.datacenter, server: role.map(Role::tags) }.tags()
+}
+
+fn log(event: &MemberEvent) {
+    let (word, member) = match event {
+        MemberEvent::Joined(member) => ("joined", member),
+        MemberEvent::Left(member) => ("left", member),
+        MemberEvent::Failed(member) => ("failed", member),
+        MemberEvent::Updated(member) => ("changed", member),
+        MemberEvent::Reaped(member) => ("is forgotten", member),
+    };
+    tracing::info!("member {} at {} {word}", member.name, member.address);
 }
 
 fn not_here(ticket: Ticket) -> Effect {

@@ -122,6 +122,8 @@ pub fn local_reply(result: Result<(), Refused>) -> Reply {
                 | Refused::NoServiceToMaintain(_)
                 | Refused::UnknownCheck(_)
                 | Refused::NoSuchServiceForCheck(_) => 404,
+                Refused::Busy(_) => 429,
+                Refused::KindNotRun { .. } => 400,
                 Refused::NotTtl(_) | Refused::ScriptsDisabled | Refused::NotPersisted { .. } => 500,
             };
             Reply::text(status, refused.to_string())
@@ -135,40 +137,6 @@ pub fn act_reply<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
     match result {
         Ok(()) => Reply::empty(200),
         Err(cause) => Reply::text(500, cause.to_string()),
-    }
-}
-
-/// Why a call that was well-formed got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    #[error("No cluster leader")]
-    NoLeader,
-    #[error("No path to datacenter")]
-    NoPathToDatacenter,
-    /// The write was proposed and its answer was lost.
-    #[error("outcome unknown: the write may or may not have been done; read it back before trying again")]
-    OutcomeUnknown,
-    /// This server has never caught up with the log since it started.
-    #[error("this server has not caught up with its cluster yet; ask another one, or try again")]
-    NotCaughtUp,
-    #[error("the agent has more work than it can take; try again later")]
-    Busy,
-    #[error("no server could be reached before the deadline")]
-    Unreachable,
-}
-
-impl Failure {
-    #[must_use]
-    pub fn reply(self) -> Reply {
-        let status = match self {
-            Self::Busy => 429,
-            Self::NoLeader
-            | Self::NoPathToDatacenter
-            | Self::OutcomeUnknown
-            | Self::NotCaughtUp
-            | Self::Unreachable => 500,
-        };
-        Reply::text(status, self.to_string())
     }
 }
 

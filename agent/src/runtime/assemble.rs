@@ -394,7 +394,8 @@ fn serve(
     for (udp, tcp) in dns_sockets {
         let (settings, dns) = (Arc::clone(&settings), Arc::clone(dns));
         tasks.spawn(async move {
-            let served = lictor_dns::server::serve(settings, dns, udp, tcp, std::future::pending()).await;
+            let current = move || Arc::clone(&settings);
+            let served = lictor_dns::server::serve(current, dns, udp, tcp, std::future::pending()).await;
             if let Err(error) = served {
                 tracing::error!("DNS is not served any more: {error}");
             }
@@ -412,7 +413,9 @@ fn serve(
 }
 
 fn dns_settings(dns: &DnsConfig, config: &Resolved) -> Result<lictor_dns::Settings, String> {
-    let domain = |name: &str| lictor_dns::domain(name).map_err(|error| format!("domain {name:?}: {error}"));
+    let domain = |name: &str| {
+        lictor_dns::domain(name).ok_or_else(|| format!("domain {name:?} is no domain name: correct domain or alt_domain"))
+    };
     Ok(lictor_dns::Settings {
         domain: domain(&dns.domain)?,
         alt_domain: if dns.alt_domain.is_empty() { None } else { Some(domain(&dns.alt_domain)?) },

@@ -126,8 +126,10 @@ where
 
 async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
     let gzip = wants_gzip(&request);
-    let (mut call, body) = call(request, source);
     let facts = &dispatcher.handle.facts;
+    let Some((mut call, body)) = call(request, source) else {
+        return respond(answer::finish(answer::bad_query(), facts), false);
+    };
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -150,20 +152,8 @@ fn wants_gzip(request: &Request<Incoming>) -> bool {
         .is_some_and(|value| value.split(',').any(|coding| coding.trim().split(';').next() == Some("gzip")))
 }
 
-fn method(method: &http::Method) -> Method {
-    match *method {
-        http::Method::GET => Method::Get,
-        http::Method::PUT => Method::Put,
-        http::Method::POST => Method::Post,
-        http::Method::DELETE => Method::Delete,
-        http::Method::OPTIONS => Method::Options,
-        http::Method::HEAD => Method::Head,
-        _ => Method::Other,
-    }
-}
-
-/// Everything but the body.
-fn call(request: Request<Incoming>, source: Option<IpAddr>) -> (Call, Incoming) {
+/// Everything but the body; `None` when the query string cannot be parsed.
+fn call(request: Request<Incoming>, source: Option<IpAddr>) -> Option<(Call, Incoming)> {
     let (parts, body) = request.into_parts();
     let text = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -177,9 +167,12 @@ fn call(request: Request<Incoming>, source: Option<IpAddr>) -> (Call, Incoming) 
             rest.split(' ').next().unwrap_or_default().clone_into(&mut token);
         }
     }
-    let params = parts.uri.query().map(Params::parse).unwrap_or_default();
+    let params = match parts.uri.query() {
+        Some(query) => Params::parse_strict(query)?,
+        None => Params::default(),
+    };
     let call = Call {
-        method: method(&parts.method),
+        method: Method::parse(parts.method.as_str()),
         path: parts.uri.path().to_owned(),
         params,
         token,
@@ -188,7 +181,7 @@ fn call(request: Request<Incoming>, source: Option<IpAddr>) -> (Call, Incoming) 
         body: Bytes::new(),
         source,
     };
-    (call, body)
+    Some((call, body))
 }
 
 fn respond(reply: Reply, gzip: bool) -> Response<Full<Bytes>> {

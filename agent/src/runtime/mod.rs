@@ -58,7 +58,7 @@ pub fn run(config: Resolved) -> ExitCode {
     let code = runtime.block_on(async {
         match assemble::start(&config).await {
             Ok(running) => {
-                print(&banner(&config, running.node_id));
+                print(&banner(&config, Some(running.node_id)));
                 until_the_end(config, running).await
             }
             Err(problem) => refuse(&problem),

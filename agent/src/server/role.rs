@@ -262,7 +262,8 @@ impl Role {
             .filter(|voter| voter.engine != self.engine)
             .max_by_key(|voter| status.progress.get(&voter.engine).copied().unwrap_or_default())
             .map(|voter| voter.engine);
-        heir.is_some_and(|heir| status.leading && replica.transfer(heir).is_ok())
+        let leading = status.leading;
+        leading && heir.is_some_and(|heir| replica.transfer(heir).is_ok())
     }
 
     pub fn with_replica(&mut self, act: impl FnOnce(&mut Replica)) {
