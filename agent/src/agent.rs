@@ -35,6 +35,8 @@ pub struct Agent {
     leaving: Option<Leaving>,
     /// Servers in sight, by where their RPC listens.
     servers: BTreeSet<SocketAddr>,
+    /// This server knows the truth and a leader.
+    serves: bool,
     local_changed: bool,
     ending: Option<Ending>,
 }
@@ -67,6 +69,7 @@ impl Agent {
             joins: BTreeSet::new(),
             leaving: None,
             servers: BTreeSet::new(),
+            serves: false,
             local_changed: true,
             ending: None,
         }
@@ -180,9 +183,13 @@ impl Agent {
             if let Err(diverging) = role.finish(now, effects) {
                 self.ending = Some(Ending::Fatal(diverging.to_string()));
             }
+            let serves = role.serves();
             if role.cluster() != cluster {
                 self.retag(now);
                 self.drain_gossip(now, effects);
+            }
+            if serves && !std::mem::replace(&mut self.serves, serves) {
+                self.owned.server_known(now);
             }
         }
         self.local_changed |= self.owned.finish(now, effects);
@@ -238,8 +245,8 @@ impl Agent {
             self.with_role(|role| role.members(&members, now));
             self.owned.cluster_size(alive);
             let servers = crate::server::rpc_addresses(&self.members, &self.facts.datacenter);
-            // A server asks itself, a client agent whoever it sees: a new face is a reason to try again.
-            if servers.iter().any(|server| !self.servers.contains(server)) {
+            // To a client agent a new face is a reason to try again; a server asks itself.
+            if self.role.is_none() && servers.iter().any(|server| !self.servers.contains(server)) {
                 self.owned.server_known(now);
             }
             self.servers = servers.into_iter().collect();

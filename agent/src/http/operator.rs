@@ -1,6 +1,7 @@
 //! `/v1/operator/...`: what an operator looks at and turns.
 
-use super::answer::Failure;
+use crate::forward::given_up;
+use crate::rpc::Unserved;
 use super::call::{Call, Plan, Reply};
 use super::{Context, options, wire};
 use crate::view::Server;
@@ -39,7 +40,7 @@ impl<'a> From<&'a Server> for Peer<'a> {
 pub fn raft_configuration(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
     if context.view.leader.is_none() && !call.params.has("stale") {
-        return Err(Failure::NoLeader.reply());
+        return Err(given_up(Unserved::NoLeader));
     }
     let servers = context.view.servers.iter().map(Peer::from).collect();
     let configuration = Configuration { servers, index: context.view.applied.0 };

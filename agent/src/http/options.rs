@@ -32,7 +32,7 @@ pub fn own_datacenter(context: &Context<'_>, name: &str) -> Result<(), Reply> {
     if name.is_empty() || name.eq_ignore_ascii_case(&context.facts.datacenter) {
         Ok(())
     } else {
-        Err(super::answer::Failure::NoPathToDatacenter.reply())
+        Err(Reply::text(500, "No path to datacenter"))
     }
 }
 

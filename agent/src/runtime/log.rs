@@ -2,10 +2,14 @@
 
 use std::fmt;
 use tracing::{Event, Level, Subscriber, field};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 struct Lines {
     json: bool,
@@ -84,9 +88,9 @@ where
 
 /// Begins to log to standard output.
 pub fn start(level: Level, json: bool) {
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .event_format(Lines { json })
-        .with_writer(std::io::stdout)
-        .try_init();
+    // Libraries speak up when something is wrong, not at every packet.
+    let targets = Targets::new().with_default(Level::WARN).with_target("lictor", level).with_target("lictor_agent", level);
+    let targets = targets.with_target("lictor_dns", level);
+    let lines = tracing_subscriber::fmt::layer().event_format(Lines { json }).with_writer(std::io::stdout);
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }

@@ -22,9 +22,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
+
+/// Pauses between the tries of one fetch.
+const FETCH_PAUSES_MS: [u64; 6] = [50, 100, 200, 400, 800, 1600];
 
 /// Everything an agent's effects reach.
 pub struct World {
@@ -155,7 +159,14 @@ impl World {
         let (handle, parts) = (Arc::clone(&self.handle), Arc::clone(&self.parts));
         self.runtime.spawn(async move {
             let scope = Scope::Node(handle.facts.node_name.to_string());
-            let rows = parts.rows(scope).await;
+            let mut rows = parts.rows(scope.clone()).await;
+            // Servers that have just started need a moment; the agent itself tries again only after 15 s.
+            for pause in FETCH_PAUSES_MS {
+                if rows.is_err() {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    rows = parts.rows(scope.clone()).await;
+                }
+            }
             let _ = handle.mailbox.push(Lane::Probes, Event::Fetched { ticket, rows: rows.ok() });
         });
     }

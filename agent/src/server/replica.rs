@@ -138,6 +138,12 @@ impl Replica {
         self.status.leading && self.status.settled
     }
 
+    /// The truth is known here, and so is a leader.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        self.view.caught_up && self.view.leader.is_some()
+    }
+
     #[must_use]
     pub const fn deadline(&self) -> Instant {
         self.next_tick

@@ -246,6 +246,12 @@ impl Role {
         }
     }
 
+    /// Whether reads and writes that come here get anywhere.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.replica.as_ref().is_some_and(Replica::serves)
+    }
+
     #[must_use]
     pub fn leads(&self) -> bool {
         self.replica.as_ref().is_some_and(|replica| replica.status().leading)
