@@ -56,12 +56,12 @@ fn register(words: &[&str]) -> Register {
                 weights,
                 ..Service::default()
             };
-            let checks = options("check").iter().map(|word| Check {
+            let checks = options("check").into_iter().map(|word| Check {
                 node: (*node).into(),
                 id: format!("service:{id}").into(),
                 service_id: (*id).into(),
                 service_name: (*name).into(),
-                status: status(word),
+                status: status(&word),
                 ..Check::default()
             });
             let checks = checks.collect();
