@@ -2,8 +2,11 @@
 
 /// A decision for each row that a query is about to give out.
 pub trait Authorizer {
+    /// Whether the node may be seen.
     fn node_read(&self, node: &str) -> bool;
+    /// Whether the service may be seen.
     fn service_read(&self, service: &str) -> bool;
+    /// Whether the key may be read.
     fn key_read(&self, key: &str) -> bool;
 }
 

@@ -21,14 +21,18 @@ pub struct Entry {
     pub time_ms: u64,
     /// Chosen by the proposer, unique enough to find the answer by; 0 when nobody waits.
     pub id: u64,
+    /// What is to be done.
     pub command: Command,
 }
 
 /// A write. Everything volatile (time, ids, tokens) has been resolved into it by the proposer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
+    /// Something comes or changes.
     Register(Box<Register>),
+    /// Something goes.
     Deregister(Deregister),
+    /// Keys change.
     Kv(KvCommand),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
@@ -37,46 +41,65 @@ pub enum Command {
 /// A node, with any of: one of its services, some of its checks. All or nothing. The indexes in the rows are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
+    /// The node everything in it is on.
     pub node: Node,
     /// Leave the node's row as it is if it exists; its address may then be empty.
     pub skip_node_update: bool,
+    /// An instance on the node.
     pub service: Option<Service>,
+    /// Checks of the node, of that instance, or of others on the node.
     pub checks: Vec<Check>,
 }
 
+/// What goes. Unknown things count as gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deregister {
     /// The node and everything on it.
     Node(NodeName),
     /// The service and its checks.
     Service(NodeName, ServiceId),
+    /// The check alone.
     Check(NodeName, CheckId),
 }
 
+/// A change of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvCommand {
+    /// Sets whatever was there before, and leaves a lock on it alone.
     Set {
+        /// The key.
         key: String,
+        /// Its value from now on.
         value: Bytes,
+        /// Its flags from now on.
         flags: u64,
     },
     /// Sets when the key's `modify_index` equals `index`; 0 means "must not exist".
     Cas {
+        /// The key.
         key: String,
+        /// Its value from now on.
         value: Bytes,
+        /// Its flags from now on.
         flags: u64,
+        /// What its `modify_index` must be.
         index: Index,
     },
+    /// Deletes whatever was there before.
     Delete {
+        /// The key.
         key: String,
     },
     /// Deletes when the key's `modify_index` equals `index`; an absent key counts as deleted.
     DeleteCas {
+        /// The key.
         key: String,
+        /// What its `modify_index` must be.
         index: Index,
     },
     /// Deletes every key that starts with `prefix`.
     DeleteTree {
+        /// The prefix; the empty one means every key.
         prefix: String,
     },
 }
@@ -84,9 +107,11 @@ pub enum KvCommand {
 /// An entry that this release cannot read. The server that meets one must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
+    /// There are no bytes.
     Empty,
     /// Written by a newer release, or damaged.
     Format(u8),
+    /// Damaged, or written by a newer release.
     Damaged,
 }
 
@@ -113,6 +138,8 @@ impl Entry {
         postcard::to_extend(self, start).expect("a command is a plain value and memory is the only sink").into()
     }
 
+    /// The entry back from the log.
+    ///
     /// # Errors
     /// [`Unreadable`] when the bytes are not an entry of this release; nothing was changed.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {

@@ -7,6 +7,8 @@
 //! What this crate never does: it opens no socket and no file, starts no thread, reads no clock, rolls no dice, and
 //! knows neither JSON nor DNS. Time, ids and tokens are resolved into the command by whoever proposes it.
 
+#![warn(missing_docs)]
+
 pub mod acl;
 pub mod command;
 pub mod model;
@@ -17,4 +19,4 @@ pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, Register};
 pub use model::{Check, Index, KvEntry, Node, Service, Status};
 pub use query::{Instance, Query, Rows};
-pub use store::{Applied, Outcome, Refusal, Scope, Store, Touched, Watch};
+pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};

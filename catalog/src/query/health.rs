@@ -16,14 +16,15 @@ pub(super) struct Wanted<'a> {
 
 pub(super) fn service(store: &Store, name: &str, wanted: &Wanted<'_>, may: &dyn Authorizer) -> (Index, Vec<Instance>) {
     let index = service_index(store, name, true);
+    let passing = |instance: &Instance| instance.checks.iter().all(|check| check.status == Status::Passing);
     let found = rows(store, &folded(name))
         .filter(|(node, service)| {
             tags_match(&service.tags, wanted.tags)
                 && meta_match(&node.meta, wanted.meta)
                 && may_read_instance(may, service)
-                && (!wanted.passing || checks_of(store, service).all(|check| check.status == Status::Passing))
         })
         .map(|(node, service)| instance(store, node, service))
+        .filter(|instance| !wanted.passing || passing(instance))
         .collect();
     (index, found)
 }
@@ -40,7 +41,7 @@ pub(super) fn checks(
         if service.id.is_empty() || !may_read_instance(may, service) {
             continue;
         }
-        found.extend(store.checks.of_instance(&folded(&service.node), &folded(&service.id)).cloned());
+        found.extend(store.checks.of_instance(&folded(&service.node), &folded(&service.id)).iter().cloned());
     }
     // Instances of a node follow each other by service id; Consul orders a node's checks by their own ids.
     found.sort_by(|a, b| (folded(&a.node), folded(&a.id)).cmp(&(folded(&b.node), folded(&b.id))));
@@ -63,14 +64,14 @@ pub(super) fn state(
 
 /// An instance with its checks.
 pub(super) fn instance(store: &Store, node: &Arc<Node>, service: &Arc<Service>) -> Instance {
-    let checks = checks_of(store, service).cloned().collect();
+    let checks = checks_of(store, service).concat();
     Instance { node: Arc::clone(node), service: Arc::clone(service), checks }
 }
 
-/// The node's checks, then the instance's.
-fn checks_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<Item = &'a Arc<Check>> + use<'a> {
+/// The node's checks, and the instance's.
+fn checks_of<'a>(store: &'a Store, service: &Service) -> [&'a [Arc<Check>]; 2] {
     let (node, id) = (folded(&service.node), folded(&service.id));
     // An instance without an id has no checks of its own: those would be the node's.
-    let own = (!id.is_empty()).then(|| store.checks.of_instance(&node, &id));
-    store.checks.of_instance(&node, "").chain(own.into_iter().flatten())
+    let own = if id.is_empty() { &[] } else { store.checks.of_instance(&node, &id) };
+    [store.checks.of_instance(&node, ""), own]
 }

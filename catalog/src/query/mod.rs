@@ -19,50 +19,75 @@ use std::sync::Arc;
 /// A read of the catalog, as a value. Names are compared case-blind. `meta` pairs and `tags` must all match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Query {
+    /// Every node.
     Nodes {
+        /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
+    /// Every service name with its tags.
     Services {
+        /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
     /// A node and its services.
     Node {
+        /// The name.
         name: String,
     },
     /// Instances of a service, without their checks.
     ServiceNodes {
+        /// The name.
         name: String,
+        /// What the instances must be tagged with.
         tags: Vec<String>,
+        /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
     /// Instances of a service with their checks and their nodes' checks.
     HealthService {
+        /// The name.
         name: String,
+        /// What the instances must be tagged with.
         tags: Vec<String>,
+        /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
+        /// Only instances all of whose checks pass.
         passing: bool,
     },
+    /// A node's checks, those of its services included.
     HealthNode {
+        /// The name.
         name: String,
     },
+    /// The checks of a service.
     HealthChecks {
+        /// The service's name.
         service: String,
+        /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
-    /// `None`: any state.
+    /// Every check in a state.
     HealthState {
+        /// The state; `None`: any.
         state: Option<Status>,
+        /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
+    /// One key.
     KvGet {
+        /// The key.
         key: String,
     },
+    /// Every key under a prefix.
     KvList {
+        /// The prefix; the empty one means every key.
         prefix: String,
     },
     /// Keys under `prefix`, each cut after the first `separator` beyond it (an empty separator cuts nothing).
     KvKeys {
+        /// The prefix; the empty one means every key.
         prefix: String,
+        /// Where to cut.
         separator: String,
     },
 }
@@ -70,21 +95,30 @@ pub enum Query {
 /// What a [`Query`] found. Rows are shared with the store, not copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
+    /// Nodes, by name.
     Nodes(Vec<Arc<Node>>),
     /// Service names with the union of their tags.
     Services(BTreeMap<String, BTreeSet<String>>),
+    /// A node and the instances on it, by id; `None` when it is not there.
     Node(Option<(Arc<Node>, Vec<Arc<Service>>)>),
+    /// Instances, by node and id.
     Instances(Vec<Instance>),
+    /// Checks, by node and id.
     Checks(Vec<Arc<Check>>),
+    /// A key; `None` when it is not there.
     KvEntry(Option<Arc<KvEntry>>),
+    /// Keys with their values, by key.
     KvEntries(Vec<Arc<KvEntry>>),
+    /// Keys alone, in order.
     Keys(Vec<String>),
 }
 
 /// One instance of a service, its node, and the checks that speak of either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
+    /// Where it runs.
     pub node: Arc<Node>,
+    /// The instance.
     pub service: Arc<Service>,
     /// The node's checks, then the instance's; empty when the query did not ask for checks.
     pub checks: Vec<Arc<Check>>,

@@ -10,9 +10,12 @@ mod kv;
 mod nodes;
 mod part;
 mod register;
+mod restore;
 mod services;
+mod snapshot;
 
 pub use part::Scope;
+pub use restore::{Damaged, Restore};
 
 use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, folded};
 use checks::Checks;
@@ -126,10 +129,13 @@ impl fmt::Debug for Store {
 /// What a command did, and what it touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
+    /// What the proposer is answered.
     pub outcome: Outcome,
+    /// What waiting reads must be shown.
     pub touched: Touched,
 }
 
+/// What the proposer of a command is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done, or nothing needed doing.
@@ -144,13 +150,33 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Refusal {
     /// A check names a service that its node does not have.
-    MissingService { node: NodeName, service: String },
+    MissingService {
+        /// The node.
+        node: NodeName,
+        /// The id that the check gave.
+        service: String,
+    },
     /// `SkipNodeUpdate` for a node that is not there.
-    MissingNode { node: NodeName },
+    MissingNode {
+        /// The node.
+        node: NodeName,
+    },
     /// The node id belongs to `holder`, which is alive.
-    IdTaken { id: Uuid, node: NodeName, holder: NodeName },
+    IdTaken {
+        /// The id.
+        id: Uuid,
+        /// Who asked for it.
+        node: NodeName,
+        /// Who has it.
+        holder: NodeName,
+    },
     /// The name belongs to a live node with another id.
-    NameTaken { node: NodeName, holder: Uuid },
+    NameTaken {
+        /// The name.
+        node: NodeName,
+        /// The id of the node that has it.
+        holder: Uuid,
+    },
 }
 
 /// What a batch of commands changed: the keys under which waiting reads are found.
@@ -158,16 +184,20 @@ pub enum Refusal {
 pub struct Touched {
     /// The whole store was replaced: everybody wakes.
     pub all: bool,
+    /// Sorted, each once.
     pub watches: Vec<Watch>,
 }
 
 /// A thing that a read may wait for, and a write may touch. Names are folded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Watch {
+    /// Any node's own row.
     Nodes,
+    /// A node or anything on it.
     Node(Arc<str>),
     /// The list of service names and tags.
     Services,
+    /// A service: its instances, their nodes, and the checks of both.
     Service(Arc<str>),
     /// Any check at all (`health/state`).
     Checks,

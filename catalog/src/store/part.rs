@@ -77,7 +77,7 @@ impl Store {
             let (node, id) = (folded(&service.node), folded(&service.id));
             self.take_node_row(whole, &node);
             self.services.insert(Arc::clone(service));
-            for check in whole.checks.of_instance(&node, &id).chain(whole.checks.of_instance(&node, "")) {
+            for check in whole.checks.of_instance(&node, &id).iter().chain(whole.checks.of_instance(&node, "")) {
                 self.checks.insert(Arc::clone(check));
             }
         }

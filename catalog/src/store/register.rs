@@ -140,7 +140,7 @@ impl Store {
 
     /// Checks repeat the name and tags of their service.
     fn relabel_checks(&mut self, node: &str, service: &Service, change: &mut Change) {
-        let checks: Vec<_> = self.checks.of_instance(node, &service.id.folded()).cloned().collect();
+        let checks = self.checks.of_instance(node, &service.id.folded()).to_vec();
         for check in checks {
             self.write_check(Check { modify_index: change.index, ..labelled(&check, service) }, change);
         }
@@ -218,7 +218,7 @@ impl Store {
         if !self.take_service(node, id, change) {
             return;
         }
-        let checks: Vec<_> = self.checks.of_instance(node, id).map(|check| check.id.folded()).collect();
+        let checks: Vec<_> = self.checks.of_instance(node, id).iter().map(|check| check.id.folded()).collect();
         for id in checks {
             self.take_check(node, &id, change);
         }

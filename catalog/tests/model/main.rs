@@ -1,0 +1,120 @@
+//! The store against a naive model of it, under random logs.
+
+mod naive;
+mod strategy;
+
+use lictor_catalog::command::Entry;
+use lictor_catalog::query::Rows;
+use lictor_catalog::{AllowAll, Index, Query, Restore, Scope, Store, Touched, Watch};
+use naive::Naive;
+use proptest::prelude::*;
+use strategy::{log, queries, short_log};
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn answers(store: &Store, queries: &[Query]) -> Vec<(Index, Rows)> {
+    queries.iter().map(|query| query.run(store, &AllowAll)).collect()
+}
+
+/// What the hub does: exact watches by equality, prefixes by the touched keys.
+fn woken(query: &Query, touched: &Touched) -> bool {
+    query.watches().iter().any(|watch| match watch {
+        Watch::Prefix(prefix) => {
+            touched.watches.iter().any(|touched| matches!(touched, Watch::Key(key) if key.starts_with(&**prefix)))
+        }
+        watch => touched.watches.contains(watch),
+    })
+}
+
+fn restored(store: &Store) -> Store {
+    let mut restore = Restore::new();
+    for chunk in store.chunks() {
+        restore.feed(&chunk).expect("fresh chunks are sound");
+    }
+    restore.finish().expect("a whole snapshot restores")
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// Every answer is the naive one; no wake-up is lost; indexes rise with every change, never fall, and are never 0; a
+    /// command that changes nothing touches nothing and moves no index.
+    #[test]
+    fn agrees_with_the_naive_model(log in short_log(40)) {
+        let queries = queries();
+        let (mut store, mut naive) = (Store::default(), Naive::default());
+        let mut before = answers(&store, &queries);
+        for (at, entry) in log.iter().enumerate() {
+            let world = naive.clone();
+            let index = Index(at as u64 + 10);
+            let applied = store.apply(index, entry);
+            let outcome = naive.apply(index, &entry.command);
+            prop_assert_eq!(&applied.outcome, &outcome, "{:?}", entry);
+            let sorted = applied.touched.watches.is_sorted_by(|a, b| a < b);
+            prop_assert!(sorted, "touched is sorted and has no duplicates: {:?}", applied.touched);
+            let after = answers(&store, &queries);
+            for (query, (old, new)) in queries.iter().zip(before.iter().zip(&after)) {
+                prop_assert_eq!(&new.1, &naive.run(query), "{:?} after {:?}", query, entry);
+                prop_assert!(new.0 >= old.0, "{:?}: index fell from {} to {}", query, old.0, new.0);
+                prop_assert!(new.0 > Index(0), "{:?}: index 0", query);
+                prop_assert!(new.0 <= index.max(Index(1)), "{:?}: index beyond the log", query);
+                if new.1 != old.1 {
+                    prop_assert!(new.0 > old.0, "{:?}: rows changed under index {}, {:?}", query, old.0, entry);
+                    prop_assert!(woken(query, &applied.touched), "{:?}: not woken by {:?}", query, entry);
+                }
+                if world == naive {
+                    prop_assert_eq!(new.0, old.0, "{:?}: moved by nothing, {:?}", query, entry);
+                }
+            }
+            if world == naive {
+                prop_assert!(applied.touched.watches.is_empty(), "{:?} touched {:?}", entry, applied.touched);
+            }
+            before = after;
+        }
+    }
+
+    /// Equal logs make equal stores, whatever was snapshot, cloned or restored on the way.
+    #[test]
+    fn is_deterministic(log in log(40), at in 0usize..40) {
+        let run = |mut store: Store, log: &[Entry], from: usize| {
+            for (at, entry) in log.iter().enumerate() {
+                store.apply(Index((from + at) as u64 + 1), entry);
+            }
+            store
+        };
+        let whole = run(Store::default(), &log, 0);
+        let (head, tail) = log.split_at(at.min(log.len()));
+        let half = run(Store::default(), head, 0);
+        let twin = restored(&half);
+        prop_assert!(twin == half);
+        prop_assert_eq!(twin.hash(), half.hash());
+        let snapshot = (half.clone(), half.hash());
+        let (twin, half) = (run(twin, tail, head.len()), run(half, tail, head.len()));
+        prop_assert!(whole == half && whole == twin);
+        prop_assert_eq!(whole.hash(), twin.hash());
+        prop_assert_eq!(snapshot.0.hash(), snapshot.1, "a snapshot does not move with its store");
+    }
+
+    /// A part answers what it covers as the whole does, and survives encoding.
+    #[test]
+    fn parts_answer_as_the_whole(log in short_log(40)) {
+        let mut store = Store::default();
+        for (at, entry) in log.iter().enumerate() {
+            store.apply(Index(at as u64 + 1), entry);
+        }
+        for query in queries() {
+            let scope = match &query {
+                Query::Node { name } | Query::HealthNode { name } => Scope::Node(name.clone()),
+                Query::ServiceNodes { name, .. } | Query::HealthService { name, .. } => Scope::Service(name.clone()),
+                Query::HealthChecks { service, .. } => Scope::Service(service.clone()),
+                _ => continue,
+            };
+            let part = restored(&store.part(&scope));
+            prop_assert!(part.covers(&scope) && store.covers(&scope));
+            prop_assert!(!part.covers(&Scope::Servers));
+            prop_assert_eq!(query.run(&part, &AllowAll), query.run(&store, &AllowAll), "{:?}", query);
+        }
+    }
+}
