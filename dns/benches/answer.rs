@@ -2,7 +2,9 @@
 
 use divan::{Bencher, black_box};
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::rdata::{A, SRV};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use lictor_catalog::store::Scope;
 use lictor_catalog::{Command, Entry, Index, Node, Register, Service, Store};
 use lictor_dns::message::{Transport, respond};
@@ -69,6 +71,33 @@ fn bench(bencher: Bencher<'_, '_>, instances: usize, name: &str, kind: RecordTyp
 #[divan::bench(args = [3, 100, 5000])]
 fn srv(bencher: Bencher<'_, '_>, instances: usize) {
     bench(bencher, instances, "web.service.consul.", RecordType::SRV);
+}
+
+/// The floor: the same decoder and encoder around three records that are only copied.
+#[divan::bench]
+fn srv_bare(bencher: Bencher<'_, '_>) {
+    let mut message = Message::new(1, MessageType::Query, OpCode::Query);
+    let owner = Name::from_ascii("web.service.consul.").expect("a name");
+    message.add_query(Query::query(owner.clone(), RecordType::SRV));
+    let bytes = message.to_vec().expect("encodes");
+    let (mut answers, mut additionals) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        let target = Name::from_ascii(format!("node{n}.node.dc1.consul.")).expect("a name");
+        let srv = RData::SRV(SRV::new(1, 1, 8080, target.clone()));
+        answers.push(Record::from_rdata(owner.clone(), 0, srv));
+        additionals.push(Record::from_rdata(target, 0, RData::A(A::new(10, 0, 0, n))));
+    }
+    let mut out = Vec::new();
+    bencher.bench_local(|| {
+        let asked = Message::from_vec(black_box(&bytes)).expect("decodes");
+        let mut reply = Message::response(asked.metadata.id, OpCode::Query);
+        reply.queries = asked.queries;
+        reply.answers.extend(answers.iter().cloned());
+        reply.additionals.extend(additionals.iter().cloned());
+        out.clear();
+        reply.emit(&mut BinEncoder::new(&mut out)).expect("encodes");
+        black_box(out.len())
+    });
 }
 
 #[divan::bench(args = [3])]

@@ -238,7 +238,8 @@ mod tests {
 
     fn check(name: &str, kind: RecordType, expected: &str) {
         let settings = Settings { alt_domain: domain("alt.consul"), ..Settings::default() };
-        let asked = Asked::parse(&Name::from_ascii(name).expect(name), kind, &settings);
+        let labels = name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes);
+        let asked = Asked::parse(&Name::from_labels(labels).expect(name), kind, &settings);
         let mut found = match asked.subject {
             Subject::Node(name) => format!("node {name}"),
             Subject::Service { name, tag: None } => format!("service {name}"),

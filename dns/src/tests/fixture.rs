@@ -42,10 +42,11 @@ fn register(words: &[&str]) -> Register {
             Register { node: known(node), skip_node_update: true, checks: vec![check], ..Register::default() }
         }
         ["service", node, id, name, port, ..] => {
-            let weights = Some(option("weights")).filter(|text| !text.is_empty()).map_or(Weights::default(), |text| {
+            let weights = Some(option("weights")).filter(|text| !text.is_empty()).map(|text| {
                 let (passing, warning) = pair(&text, '/');
                 Weights { passing: passing.parse().expect("a weight"), warning: warning.parse().expect("a weight") }
             });
+            let weights = weights.unwrap_or_default();
             let service = Service {
                 node: (*node).into(),
                 id: (*id).into(),
@@ -56,12 +57,12 @@ fn register(words: &[&str]) -> Register {
                 weights,
                 ..Service::default()
             };
-            let checks = options("check").iter().map(|word| Check {
+            let checks = options("check").into_iter().map(|word| Check {
                 node: (*node).into(),
                 id: format!("service:{id}").into(),
                 service_id: (*id).into(),
                 service_name: (*name).into(),
-                status: status(word),
+                status: status(&word),
                 ..Check::default()
             });
             let checks = checks.collect();
