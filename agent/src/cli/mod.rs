@@ -95,7 +95,7 @@ type Run = fn(&ArgMatches, &World) -> Result<Output, Failure>;
 /// A verb or a group of verbs.
 enum Verb {
     Leaf(fn() -> Command, Run),
-    Group(&'static str, &'static str, &'static [Verb]),
+    Group(&'static str, &'static str, &'static [Self]),
 }
 
 const VERBS: &[Verb] = &[
@@ -177,7 +177,7 @@ pub fn main() -> ExitCode {
         Err(word) => return emit(&Output::complaint(format!("the argument {word:?} is not UTF-8"), 1)),
     };
     let argv = argv::normalise(&root, words);
-    let matches = match root.clone().no_binary_name(true).try_get_matches_from(&argv) {
+    let matches = match parse(&root, &argv) {
         Ok(matches) => matches,
         Err(error) => return emit(&explain(&root, &argv, &error)),
     };
@@ -187,6 +187,12 @@ pub fn main() -> ExitCode {
     let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let world = World { env: |name| std::env::var(name).ok(), bold };
     emit(&dispatch(VERBS, &matches, &world).unwrap_or_else(|failure| Output::complaint(failure, 1)))
+}
+
+/// The name comes first so that usage lines have it.
+fn parse(root: &Command, argv: &[String]) -> Result<ArgMatches, clap::Error> {
+    let name = root.get_name().to_owned();
+    root.clone().try_get_matches_from(std::iter::once(&name).chain(argv))
 }
 
 fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

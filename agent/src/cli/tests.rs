@@ -5,7 +5,7 @@ fn check(line: &str, code: u8, stdout: &str, stderr: &str) {
     let root = root();
     let argv = argv::normalise(&root, line.split_whitespace().map(str::to_owned));
     let world = World { env: |_| None, bold: false };
-    let output = match root.clone().no_binary_name(true).try_get_matches_from(&argv) {
+    let output = match parse(&root, &argv) {
         Ok(matches) => dispatch(VERBS, &matches, &world).unwrap_or_else(|failure| Output::complaint(failure, 1)),
         Err(error) => explain(&root, &argv, &error),
     };
@@ -30,7 +30,7 @@ fn help_unknown_commands_and_wrong_flags() {
     check("-h", 0, "Service discovery", "");
     check("kv get -h", 0, "Shows values", "");
     check("membres", 127, "", "There is no command \"membres\"; did you mean \"members\"?");
-    check("kv gte x", 1, "", "'get'");
+    check("kv gett x", 1, "", "'get'");
     check("kv", 1, "", "delete");
     check("members -detaild", 1, "", "--detailed");
     check("version", 0, "lictor v", "");

@@ -29,7 +29,7 @@ fn pretty() -> String {
 /// Clients read `Version` to find out what they may ask for, so it is the level of Consul.
 fn machine() -> String {
     let version = json!({
-        "Version": CONSUL_LEVEL, "Revision": "", "Prerelease": "", "BuildDate": "1970-01-01T00:00:00Z",
+        "Version": CONSUL_LEVEL, "Revision": "", "Prerelease": "",
         "RPC": {"Default": 2, "Min": 2, "Max": 3},
         "Lictor": VERSION,
     });

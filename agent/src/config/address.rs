@@ -120,7 +120,7 @@ impl Host {
         let plain = self.expand(text)?;
         let plain = plain.trim();
         let bare = plain.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(plain);
-        bare.parse().map_err(|_: std::net::AddrParseError| format!("{plain:?} is not an IP address"))
+        bare.parse().map_err(|_not_an_address: std::net::AddrParseError| format!("{plain:?} is not an IP address"))
     }
 
     /// A list of addresses and, where `unix` allows it, of `unix:///path`.

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Nobody writes sixteen megabytes of configuration; a file that large is a mistake.
 const SIZE_MAX: u64 = 16 << 20;
 
+/// What a file is called in messages, and what it holds.
+pub type Named = (String, Map<String, Value>);
+
 /// The two languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -61,11 +64,7 @@ pub fn parse(name: &str, text: &str, format: Format) -> Result<Map<String, Value
 ///
 /// # Errors
 /// As [`read`], for whichever file fails first.
-pub fn read_path(
-    path: &Path,
-    forced: Option<Format>,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<(String, Map<String, Value>)>, ConfigError> {
+pub fn read_path(path: &Path, forced: Option<Format>, warnings: &mut Vec<String>) -> Result<Vec<Named>, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_path_buf(), source };
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         let Some(format) = forced.or_else(|| Format::of(path)) else {
@@ -90,7 +89,7 @@ pub fn read_path(
 ///
 /// # Errors
 /// [`ConfigError::Read`], [`ConfigError::TooLarge`], [`ConfigError::Syntax`].
-pub fn read(path: &Path, format: Format) -> Result<(String, Map<String, Value>), ConfigError> {
+pub fn read(path: &Path, format: Format) -> Result<Named, ConfigError> {
     let name = path.display().to_string();
     let failed = |source| ConfigError::Read { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();

@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
         }
         let blanks = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
         let margin = if indented {
-            lines.iter().filter(|line| !line.trim().is_empty()).map(|line| blanks(line)).min().unwrap_or_default()
+            lines.iter().filter(|line| !line.trim().is_empty()).map(blanks).min().unwrap_or_default()
         } else {
             0
         };

@@ -10,7 +10,7 @@ use crate::local::ServiceSpec;
 use crate::time::parse_duration;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -208,6 +208,49 @@ impl Settings<'_> {
     }
 }
 
+impl Settings<'_> {
+    fn services(&self) -> Result<Vec<Value>, ConfigError> {
+        self.definitions("services", "service", |one| {
+            ServiceSpec::parse(one).map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    fn checks(&self) -> Result<Vec<Value>, ConfigError> {
+        self.definitions("checks", "check", |one| CheckSpec::parse(one).map(drop).map_err(|error| error.to_string()))
+    }
+}
+
+/// Where the agent is to be found.
+struct Place {
+    ports: Ports,
+    bind: IpAddr,
+    advertise: IpAddr,
+    http: Vec<HttpAddr>,
+    dns: Vec<SocketAddr>,
+    serf_lan: SocketAddr,
+    serf_wan: Option<SocketAddr>,
+}
+
+fn place(settings: &Settings<'_>, host: &Host, server: bool, warnings: &mut Vec<String>) -> Result<Place, ConfigError> {
+    let ports = settings.ports(server)?;
+    let bind = settings.address(host, "bind_addr")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let dns = settings.listeners(host, "addresses.dns", ports.dns, false)?;
+    let dns = dns.into_iter().filter_map(|address| match address {
+        HttpAddr::Tcp(address) => Some(address),
+        HttpAddr::Unix(_) => None,
+    });
+    let wan_ip = settings.address(host, "serf_wan")?.unwrap_or(bind);
+    Ok(Place {
+        ports,
+        bind,
+        advertise: advertise(settings, host, bind, warnings)?,
+        http: settings.listeners(host, "addresses.http", ports.http, true)?,
+        dns: dns.collect(),
+        serf_lan: SocketAddr::new(settings.address(host, "serf_lan")?.unwrap_or(bind), ports.serf_lan),
+        serf_wan: ports.serf_wan.filter(|_| server).map(|port| SocketAddr::new(wan_ip, port)),
+    })
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -221,40 +264,30 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         Some(primary) => Some(primary),
         None => rules::datacenter(&settings, "acl_datacenter")?,
     };
-    let ports = settings.ports(server)?;
-    let bind = settings.address(host, "bind_addr")?.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-    let advertise = advertise(&settings, host, bind, &mut warnings)?;
-    let http = settings.listeners(host, "addresses.http", ports.http, true)?;
-    let dns = settings.listeners(host, "addresses.dns", ports.dns, false)?;
-    let serf_lan_ip = settings.address(host, "serf_lan")?.unwrap_or(bind);
-    let serf_wan_ip = settings.address(host, "serf_wan")?.unwrap_or(bind);
+    // What an operator can least do without is asked for first.
+    let data_dir = rules::data_dir(&settings, dev, &mut warnings)?;
+    let place = place(&settings, host, server, &mut warnings)?;
 
     let mut resolved = Resolved {
         primary_datacenter: primary.unwrap_or_else(|| datacenter.clone()),
         datacenter,
         node_name: rules::node_name(&settings, host, &mut warnings)?,
         node_id: rules::node_id(&settings)?,
-        data_dir: rules::data_dir(&settings, dev, &mut warnings)?,
+        data_dir,
         dev,
         server,
         bootstrap,
         bootstrap_expect,
         ui: settings.flag("ui_config.enabled").or_else(|| settings.flag("ui")).unwrap_or_default(),
         enable_debug: settings.on("enable_debug"),
-        bind,
-        advertise,
-        http,
-        dns: dns
-            .into_iter()
-            .filter_map(|address| match address {
-                HttpAddr::Tcp(address) => Some(address),
-                HttpAddr::Unix(_) => None,
-            })
-            .collect(),
-        serf_lan: SocketAddr::new(serf_lan_ip, ports.serf_lan),
-        serf_wan: ports.serf_wan.filter(|_| server).map(|port| SocketAddr::new(serf_wan_ip, port)),
-        server_rpc: SocketAddr::new(bind, ports.server),
-        ports,
+        bind: place.bind,
+        advertise: place.advertise,
+        http: place.http,
+        dns: place.dns,
+        serf_lan: place.serf_lan,
+        serf_wan: place.serf_wan,
+        server_rpc: SocketAddr::new(place.bind, place.ports.server),
+        ports: place.ports,
         retry_join: rules::retry_join(&settings, &mut warnings),
         start_join: settings.texts("start_join"),
         retry_interval: settings.duration("retry_interval", SECOND * 30),
@@ -290,12 +323,8 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         dns_config: settings.dns_config()?,
         response_headers: settings.map("http_config.response_headers").into_iter().collect(),
         block_endpoints: settings.texts("http_config.block_endpoints"),
-        services: settings.definitions("services", "service", |definition| {
-            ServiceSpec::parse(definition).map(drop).map_err(|error| error.to_string())
-        })?,
-        checks: settings.definitions("checks", "check", |definition| {
-            CheckSpec::parse(definition).map(drop).map_err(|error| error.to_string())
-        })?,
+        services: settings.services()?,
+        checks: settings.checks()?,
         debug: Value::Null,
         warnings: Vec::new(),
     };
