@@ -5,8 +5,8 @@
 //! answer back. The lease holds because a voter that answered an ask sent at `t` elects nobody for one shortest election
 //! timeout after `t`, except when a transfer tells it to; hence no lease in an epoch with a transfer.
 
-use super::raft::ELECTION_TICKS;
 use super::Status;
+use super::raft::ELECTION_TICKS;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
