@@ -2,7 +2,7 @@
 
 use super::codec::{Conf, Entry, Handle, Vote};
 use super::storage::Memory;
-use super::{Config, ELECTION_TICKS, HEARTBEAT_TICKS, Raft};
+use super::{Config, ELECTION_TICKS, HEARTBEAT_TICKS, MULTIPLIER_MAX, Raft};
 use crate::consensus::store::Recovered;
 use crate::consensus::{EngineId, Index, Members, Snapshot};
 use crate::dice::Dice;
@@ -90,7 +90,7 @@ impl Raft {
         // A server that has only just been told of its cluster has never answered anybody.
         let restarted = !entries.is_empty() || vote.is_some();
         let memory = Memory::new(hard.clone(), handle.clone(), entries);
-        let multiplier = config.multiplier.clamp(1, 100);
+        let multiplier = config.multiplier.clamp(1, MULTIPLIER_MAX);
         let node =
             RawNode::new(&settings(id, base.0, multiplier), memory, &slog::Logger::root(slog::Discard, slog::o!()))
                 .map_err(|_refused| RecoverError::Contradiction)?;
