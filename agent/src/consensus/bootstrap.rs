@@ -53,8 +53,15 @@ pub struct Proposal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Letter {
     /// `answer`: said by one who has started, to one who lags; it is not answered again.
-    Promised { proposal: Proposal, by: Member, answer: bool },
-    Refused { cluster: Uuid, by: Member },
+    Promised {
+        proposal: Proposal,
+        by: Member,
+        answer: bool,
+    },
+    Refused {
+        cluster: Uuid,
+        by: Member,
+    },
 }
 
 impl Letter {
@@ -396,6 +403,7 @@ impl Bootstrap {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 mod tests {
     use super::*;
 

@@ -34,14 +34,11 @@ impl FileBackend {
         let existed = path.try_exists().map_err(refused)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(refused)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked {
-                    path: Shown(path.to_owned()),
-                    directory: Shown(directory.to_owned()),
-                });
+                return Err(OpenError::Locked { path: Shown(path.to_owned()), directory: Shown(directory.to_owned()) });
             }
             Err(TryLockError::Error(cause)) => return Err(refused(cause)),
         }

@@ -5,8 +5,8 @@
 //! answer back. The lease holds because a voter that answered an ask sent at `t` elects nobody for one shortest election
 //! timeout after `t`, except when a transfer tells it to; hence no lease in an epoch with a transfer.
 
-use super::raft::ELECTION_TICKS;
 use super::Status;
+use super::raft::{ELECTION_TICKS, MULTIPLIER_MAX};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Lease {
     #[must_use]
     pub fn new(tick: Duration, multiplier: u32) -> Self {
         // A voter counts a tick that began before the ask reached it, hence one less.
-        let span = tick * (ELECTION_TICKS * multiplier.max(1)).saturating_sub(1);
+        let span = tick * (ELECTION_TICKS * multiplier.clamp(1, MULTIPLIER_MAX)).saturating_sub(1);
         Self { span: span - span / DRIFT, asks: BTreeMap::new(), until: None, epoch: 0 }
     }
 

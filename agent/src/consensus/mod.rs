@@ -28,6 +28,7 @@ pub mod lease;
 pub mod raft;
 pub mod store;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 mod tests;
 
 pub use lictor_catalog::Index;
@@ -308,8 +309,9 @@ pub trait Engine {
     /// The log should be compacted: it is long, or a peer needs a newer snapshot than there is.
     fn needs_compaction(&self) -> bool;
 
-    /// The log up to `upto`, which has been applied, may be forgotten in favour of the state there. The next `ready` holds
-    /// the [`Write::Compact`] for it, unless it would change nothing.
+    /// The log up to `upto`, which has been applied, may be forgotten in favour of the state there: the host clones the state
+    /// it has applied, encodes it elsewhere, and calls this when it is done. The next `ready` holds the [`Write::Compact`]
+    /// with that index, unless a newer snapshot made it needless; its chunks go into the same transaction.
     fn compact(&mut self, upto: Index);
 
     fn peer(&mut self, peer: Peer, news: News);

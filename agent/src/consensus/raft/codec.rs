@@ -315,8 +315,8 @@ impl Handle {
         if self.index == 0 || self.term == 0 || self.names.len() > MEMBERS_MAX || !self.conf.is_sane() {
             return Err(Malformed);
         }
-        let mut snapshot = pb::Snapshot::default();
-        snapshot.data = postcard::to_allocvec(&self.names).map_err(|_postcard| Malformed)?.into();
+        let data = postcard::to_allocvec(&self.names).map_err(|_postcard| Malformed)?.into();
+        let mut snapshot = pb::Snapshot { data, ..pb::Snapshot::default() };
         let meta = snapshot.mut_metadata();
         meta.index = self.index;
         meta.term = self.term;

@@ -26,6 +26,8 @@ use storage::Memory;
 pub const HEARTBEAT_TICKS: u32 = 2;
 /// A follower waits at least so many ticks before it stands for election, and less than twice as many.
 pub const ELECTION_TICKS: u32 = 10;
+/// The largest stretch of heartbeats and elections.
+pub const MULTIPLIER_MAX: u32 = 100;
 /// Asks for a read index that may wait on a leader.
 const ASKS_MAX: usize = 4096;
 

@@ -2,7 +2,8 @@
 
 use super::codec::{Conf, Entry, Handle, Vote};
 use super::storage::Memory;
-use super::{Config, ELECTION_TICKS, HEARTBEAT_TICKS, Raft};
+use super::{Config, ELECTION_TICKS, HEARTBEAT_TICKS, MULTIPLIER_MAX, Raft};
+use crate::consensus::store::Recovered;
 use crate::consensus::{EngineId, Index, Members, Snapshot};
 use crate::dice::Dice;
 use bytes::Bytes;
@@ -25,11 +26,15 @@ const TURN_BYTES_MAX: u64 = 4 << 20;
 pub enum RecoverError {
     #[error("log record {0} cannot be read by this version: run the version that wrote it, or empty the directory")]
     Record(u64),
-    #[error("the snapshot's record cannot be read by this version: run the version that wrote it, or empty the directory")]
+    #[error(
+        "the snapshot's record cannot be read by this version: run the version that wrote it, or empty the directory"
+    )]
     Snapshot,
     #[error("the vote's record cannot be read by this version: run the version that wrote it, or empty the directory")]
     Vote,
-    #[error("log, snapshot and commit index contradict each other: empty the directory, the server joins again as a new one")]
+    #[error(
+        "log, snapshot and commit index contradict each other: empty the directory, the server joins again as a new one"
+    )]
     Contradiction,
     #[error("an engine id of zero was given")]
     Id,
@@ -51,6 +56,14 @@ pub fn bootstrap(members: &Members) -> Snapshot {
 }
 
 impl Raft {
+    /// As [`Raft::new`], from what a log store found when it was opened.
+    ///
+    /// # Errors
+    /// [`RecoverError`] when the parts do not fit together.
+    pub fn recover(found: &Recovered, config: Config, dice: Dice) -> Result<Self, RecoverError> {
+        Self::new(found.engine, found.snapshot.as_ref(), found.vote.as_deref(), &found.log, config, dice)
+    }
+
     /// Starts from what the log store holds: nothing at all on a server that waits to be added.
     ///
     /// The host has put the snapshot's state in place; everything agreed after it comes out of `ready` again.
@@ -77,9 +90,10 @@ impl Raft {
         // A server that has only just been told of its cluster has never answered anybody.
         let restarted = !entries.is_empty() || vote.is_some();
         let memory = Memory::new(hard.clone(), handle.clone(), entries);
-        let multiplier = config.multiplier.clamp(1, 100);
-        let node = RawNode::new(&settings(id, base.0, multiplier), memory, &slog::Logger::root(slog::Discard, slog::o!()))
-            .map_err(|_refused| RecoverError::Contradiction)?;
+        let multiplier = config.multiplier.clamp(1, MULTIPLIER_MAX);
+        let node =
+            RawNode::new(&settings(id, base.0, multiplier), memory, &slog::Logger::root(slog::Discard, slog::o!()))
+                .map_err(|_refused| RecoverError::Contradiction)?;
         let names = handle.iter().flat_map(|handle| handle.names.iter().copied()).collect();
         let mut raft = Self {
             id: id.0,
@@ -90,7 +104,11 @@ impl Raft {
             // Never the state at hand, so that the first timeout is drawn.
             drawn_for: (StateRole::Leader, u64::MAX),
             deaf: if restarted { ELECTION_TICKS * multiplier + 1 } else { 0 },
-            confs: VecDeque::from([(base.0, handle.as_ref().map(|handle| handle.conf.clone()).unwrap_or_default(), names)]),
+            confs: VecDeque::from([(
+                base.0,
+                handle.as_ref().map(|handle| handle.conf.clone()).unwrap_or_default(),
+                names,
+            )]),
             names: handle.iter().flat_map(|handle| handle.names.iter().copied()).collect(),
             agreed: VecDeque::new(),
             handed_out: base.0,

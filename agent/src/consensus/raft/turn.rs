@@ -23,14 +23,8 @@ impl Raft {
         }
         self.batch += 1;
         let mut turn = Ready { batch: Batch(self.batch), ..Ready::default() };
-        let mut queued = Queued {
-            batch: self.batch,
-            number: None,
-            sync: false,
-            commit: 0,
-            installed: None,
-            letters: Vec::new(),
-        };
+        let mut queued =
+            Queued { batch: self.batch, number: None, sync: false, commit: 0, installed: None, letters: Vec::new() };
         if self.node.has_ready() {
             self.take_ready(&mut turn, &mut queued);
         }

@@ -15,6 +15,7 @@
 mod open;
 mod record;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 mod tests;
 mod witness;
 
@@ -72,7 +73,9 @@ pub enum WriteError {
     #[error("consensus log: no space left on the disk ({0}); free some, writing goes on by itself")]
     Full(io::Error),
     /// What is on the disk is unknown. The process must end; a failed sync is never tried again (the kernel forgets it).
-    #[error("consensus log: {call} failed ({cause}); the disk cannot be trusted, the agent stops: check it, then restart")]
+    #[error(
+        "consensus log: {call} failed ({cause}); the disk cannot be trusted, the agent stops: check it, then restart"
+    )]
     Failed { call: &'static str, cause: io::Error },
     /// The host did not bring the state that belongs to a snapshot.
     #[error("consensus log: the state at index {0} was not given")]
@@ -243,10 +246,8 @@ impl LogStore {
         let read = self.database().begin_read().map_err(|error| self.damaged(error.into()))?;
         let meta = read.open_table(META).map_err(|error| self.damaged(error.into()))?;
         let row = meta.get(row::SNAPSHOT).map_err(|error| self.damaged(error.into()))?;
-        let stored = match row {
-            Some(row) => Some(record::open(row::SNAPSHOT.as_bytes(), row.value()).and_then(record::decode_snapshot)),
-            None => None,
-        };
+        let stored =
+            row.map(|row| record::open(row::SNAPSHOT.as_bytes(), row.value()).and_then(record::decode_snapshot));
         let (index, count) = match stored {
             None => (0, 0),
             Some(Some((snapshot, count))) => (snapshot.index.0, count),

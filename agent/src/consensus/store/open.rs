@@ -5,7 +5,10 @@ use super::witness::{Watched, Witness};
 use super::{CHUNKS, LOG, META, Recovered, row};
 use crate::consensus::{EngineId, Snapshot};
 use bytes::Bytes;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, StorageBackend, StorageError};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    StorageBackend, StorageError,
+};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::consensus::file::FileBackend;
-use crate::consensus::{Index, Member, Members};
+use crate::consensus::raft::{Config, Raft, bootstrap};
+use crate::consensus::{Committed, Engine as _, Index, Member, Members};
 use crate::dice::Dice;
 use redb::StorageBackend;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ impl Op {
 }
 
 #[derive(Debug, Default)]
-struct Bytes0 {
+struct Medium {
     seen: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Op>,
@@ -41,7 +42,7 @@ struct Bytes0 {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<Bytes0>>);
+struct Disk(Arc<Mutex<Medium>>);
 
 impl Disk {
     fn holding(image: Vec<u8>) -> Self {
@@ -51,7 +52,7 @@ impl Disk {
         disk
     }
 
-    fn lock(&self) -> MutexGuard<'_, Bytes0> {
+    fn lock(&self) -> MutexGuard<'_, Medium> {
         self.0.lock().unwrap()
     }
 
@@ -169,7 +170,10 @@ fn what_was_written_comes_back() {
     assert_eq!(found.log.iter().map(|(index, _)| *index).collect::<Vec<_>>(), (5..12).collect::<Vec<_>>());
     let sizes: Vec<usize> = store.chunks().unwrap().map(|chunk| chunk.unwrap().len()).collect();
     assert_eq!(sizes, [CHUNK_BYTES_MAX, CHUNK_BYTES_MAX, 600_000 - 2 * CHUNK_BYTES_MAX]);
-    assert!(matches!(store.write(&[Write::Compact(snapshot(6))], &States::new(), true), Err(WriteError::StateMissing(6))));
+    assert!(matches!(
+        store.write(&[Write::Compact(snapshot(6))], &States::new(), true),
+        Err(WriteError::StateMissing(6))
+    ));
     store.write(&[Write::Compact(snapshot(6))], &state(6, 10), false).unwrap();
     store.write(&[Write::Promise(None)], &States::new(), true).unwrap();
     drop(store);
@@ -235,9 +239,6 @@ fn turned(image: &[u8], dice: &mut Dice) -> Option<Recovered> {
 
 #[test]
 fn a_turned_bit_is_refused_or_harmless() {
-    let hook = std::panic::take_hook();
-    // redb's own debug assertions speak up on damage; the store turns them into a refusal.
-    std::panic::set_hook(Box::new(|_| {}));
     let (disk, store) = filled();
     let killed = disk.lock().durable.clone();
     drop(store);
@@ -269,7 +270,6 @@ fn a_turned_bit_is_refused_or_harmless() {
             assert_eq!((found.vote.as_deref(), found.log.len()), (Some(b"three".as_slice()), 5));
         }
     }
-    std::panic::set_hook(hook);
 }
 
 #[test]
@@ -324,4 +324,48 @@ fn a_file_is_private_and_locked() {
     let (_store, found) = LogStore::open(FileBackend::open(&path).unwrap(), &path, identity(), 1 << 20).unwrap();
     assert_eq!(found.vote.as_deref(), Some(b"kept".as_slice()));
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Turns the engine over once: everything it wants is written, applied and reported.
+fn turn_over(raft: &mut Raft, store: &mut LogStore, applied: &mut Vec<Bytes>) {
+    while let Some(ready) = raft.ready() {
+        store.write(&ready.store, &States::new(), ready.sync).unwrap();
+        for committed in ready.apply {
+            let index = committed.index();
+            if let Committed::Command { command, .. } = committed {
+                applied.push(command);
+            }
+            raft.applied(index);
+        }
+        assert!(raft.stored(ready.batch).is_empty(), "nobody to write to");
+    }
+}
+
+#[test]
+fn an_engine_goes_on_from_the_real_store() {
+    let disk = Disk::default();
+    let (mut store, recovered) = open(&disk).unwrap();
+    let members =
+        Members { voters: vec![Member { engine: recovered.engine, node: identity().node }], learners: vec![] };
+    let first = bootstrap(&members);
+    let batch = [Write::Cluster(Uuid::from_u128(8)), Write::Install(first), Write::Promise(None)];
+    store.write(&batch, &States::from([(1, Arc::from([]))]), true).unwrap();
+    let mut commands: Vec<Bytes> = Vec::new();
+    for life in 0..3 {
+        drop(store);
+        let found;
+        (store, found) = open(&disk).unwrap();
+        let mut raft = Raft::recover(&found, Config::default(), Dice::new(life)).unwrap();
+        let mut applied = Vec::new();
+        turn_over(&mut raft, &mut store, &mut applied);
+        assert!(raft.status().leading && raft.status().members == members);
+        assert_eq!(applied, commands, "what was agreed comes out again");
+        for number in 0..10 {
+            let command = Bytes::from(format!("{life} {number}"));
+            raft.propose(command.clone()).unwrap();
+            commands.push(command);
+        }
+        turn_over(&mut raft, &mut store, &mut applied);
+        assert_eq!(applied, commands);
+    }
 }

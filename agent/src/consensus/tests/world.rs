@@ -123,22 +123,25 @@ impl World {
             if voters.contains(id) {
                 content.snapshot = Some((first.clone(), State::new()));
             }
-            world.servers.insert(*id, Server {
-                member: member(*id),
-                engine: None,
-                life: 0,
-                written: content.clone(),
-                synced: content,
-                queued: VecDeque::new(),
-                disk_free_at: 0,
-                states: BTreeMap::new(),
-                state: State::new(),
-                applied: 0,
-                lease: Lease::new(Duration::from_millis(TICK), 1),
-                next_ask: 0,
-                asks: BTreeMap::new(),
-                reads: Vec::new(),
-            });
+            world.servers.insert(
+                *id,
+                Server {
+                    member: member(*id),
+                    engine: None,
+                    life: 0,
+                    written: content.clone(),
+                    synced: content,
+                    queued: VecDeque::new(),
+                    disk_free_at: 0,
+                    states: BTreeMap::new(),
+                    state: State::new(),
+                    applied: 0,
+                    lease: Lease::new(Duration::from_millis(TICK), 1),
+                    next_ask: 0,
+                    asks: BTreeMap::new(),
+                    reads: Vec::new(),
+                },
+            );
             world.start(*id);
             let phase = world.dice.below(TICK);
             world.at(world.now + phase, Event::Tick(*id));
@@ -228,7 +231,8 @@ impl World {
 
     /// Asks for a read index; the answer, if any, is checked to be fresh.
     pub(super) fn ask(&mut self, id: u64) -> u64 {
-        let newest = self.agreed.iter().rev().find(|(_, command)| self.acked.contains(*command)).map_or(0, |(at, _)| *at);
+        let newest =
+            self.agreed.iter().rev().find(|(_, command)| self.acked.contains(*command)).map_or(0, |(at, _)| *at);
         let server = self.servers.get_mut(&id).unwrap();
         server.next_ask += 1;
         let ask = server.life * 1_000_000 + server.next_ask;
@@ -275,7 +279,7 @@ impl World {
                 self.engine(id).tick();
                 self.pump(id);
                 let status = self.engine(id).status();
-                if status.leading && self.now / TICK % 2 == 0 {
+                if status.leading && (self.now / TICK).is_multiple_of(2) {
                     self.ask(id);
                 }
             }
