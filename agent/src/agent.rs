@@ -91,8 +91,8 @@ impl Agent {
     pub fn step(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Packet { from, bytes } => self.gossip.packet(now, from, &bytes),
-            Event::GossipAsked { ticket, from, body } => {
-                let body = self.gossip.request(now, from, &body);
+            Event::GossipAsked { ticket, body } => {
+                let body = self.gossip.request(now, &body);
                 effects.push(Effect::GossipAnswer { ticket, body });
             }
             Event::GossipAnswered { dial, answer } => {

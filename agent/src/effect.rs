@@ -10,6 +10,7 @@ use bytes::Bytes;
 use lictor_catalog::{Command, Index, Outcome, Store, Touched};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// By which an asker recognises his answer.
 pub type Ticket = u64;
@@ -23,6 +24,8 @@ pub enum Effect {
     /// A letter to a peer's RPC port, with the state that must travel beside it.
     Letter { to: EngineId, address: Option<SocketAddr>, letter: Letter, state: Option<Store> },
     Bootstrap { address: SocketAddr, letter: BootstrapLetter },
+    /// This server takes part in that cluster from now on: letters and greetings carry it.
+    Cluster(Uuid),
     /// One transaction of the log store; `state` belongs to the `Install` or `Compact` among the writes.
     Store { batch: u64, writes: Vec<Write>, sync: bool, state: Option<Store> },
     Probe { run: Run, probe: Probe },

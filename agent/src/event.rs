@@ -17,7 +17,7 @@ pub enum Event {
     /// A gossip packet.
     Packet { from: SocketAddr, bytes: Bytes },
     /// A request on the gossip port's TCP side; answered under its ticket.
-    GossipAsked { ticket: Ticket, from: SocketAddr, body: Bytes },
+    GossipAsked { ticket: Ticket, body: Bytes },
     /// The answer to an `Effect::Dial`; `None` when it failed.
     GossipAnswered { dial: u64, answer: Option<Bytes> },
     /// A letter of the consensus engine, with the state that travels beside it, if it needs one.

@@ -236,6 +236,12 @@ impl Bootstrap {
         out
     }
 
+    /// Bound by a promise: it may not follow another cluster.
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.vow.promised.is_some()
+    }
+
     /// Why there is no cluster yet, for the log and for `lictor info`; `None` once started.
     #[must_use]
     pub fn waiting(&self) -> Option<String> {

@@ -61,23 +61,23 @@ pub async fn serve(listener: TcpListener, handle: Arc<Handle>, answers: Arc<Answ
     let places = Arc::new(Semaphore::new(REQUESTS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, from)) = listener.accept().await else {
+        let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let (handle, answers) = (Arc::clone(&handle), Arc::clone(&answers));
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(TIMEOUT, request(stream, from, &handle, &answers)).await;
+            let _ = tokio::time::timeout(TIMEOUT, request(stream, &handle, &answers)).await;
             drop(place);
         });
     }
 }
 
-async fn request(mut stream: TcpStream, from: SocketAddr, handle: &Handle, answers: &Answers) -> io::Result<()> {
+async fn request(mut stream: TcpStream, handle: &Handle, answers: &Answers) -> io::Result<()> {
     let body = read_frame(&mut stream).await?;
     let ticket = handle.ticket();
     let answer = answers.expect(ticket);
-    if handle.mailbox.push(Lane::Peers, Event::GossipAsked { ticket, from, body }).is_ok()
+    if handle.mailbox.push(Lane::Peers, Event::GossipAsked { ticket, body }).is_ok()
         && let Ok(Ok(answer)) = tokio::time::timeout(TIMEOUT, answer).await
     {
         write_frame(&mut stream, &answer).await?;

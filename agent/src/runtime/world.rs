@@ -81,6 +81,7 @@ impl World {
                     }
                 });
             }
+            Effect::Cluster(cluster) => self.client.introduce(|hello| hello.cluster = Some(cluster)),
             Effect::Store { batch, writes, sync, state } => {
                 if let Some(disk) = &self.disk {
                     let _ = disk.send(Job { batch, writes, sync, state });

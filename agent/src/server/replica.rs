@@ -95,7 +95,7 @@ pub struct Replica {
 impl Replica {
     /// `store` is the state that the engine starts from.
     #[must_use]
-    pub fn new(me: EngineId, engine: Raft, lease: Lease, store: Store, now: Instant) -> Self {
+    pub fn new(me: EngineId, engine: Raft, lease: Lease, store: Store, first_ask: u64, now: Instant) -> Self {
         let status = engine.status();
         Self {
             me,
@@ -107,7 +107,7 @@ impl Replica {
             arrived: None,
             writes: BTreeMap::new(),
             next_write: 1,
-            reads: Reads { next_ask: 1, ..Reads::default() },
+            reads: Reads { next_ask: first_ask, ..Reads::default() },
             clock: None,
             touched: BTreeSet::new(),
             replaced: true,

@@ -101,7 +101,7 @@ impl Role {
             Some(_) => {
                 let raft =
                     Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
-                Some(replica(engine, raft, store, &config.raft, now))
+                Some(replica(engine, raft, store, &config.raft, &mut dice, now))
             }
         };
         Ok(Self {
@@ -224,12 +224,13 @@ impl Role {
         let snapshot = members.map(raft::bootstrap);
         let mut writes = vec![Write::Cluster(cluster), Write::Promise(None)];
         writes.extend(snapshot.clone().map(Write::Install));
+        effects.push(Effect::Cluster(cluster));
         // In order with everything the engine will store: nothing of the engine's can be durable before this is.
         effects.push(Effect::Store { batch: OUTSIDE, writes, sync: true, state: None });
         match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
             Ok(raft) => {
                 self.cluster = Some(cluster);
-                self.replica = Some(replica(self.engine, raft, Store::default(), &self.config.raft, now));
+                self.replica = Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -394,8 +395,17 @@ fn no_leader(ticket: Ticket) -> Effect {
     Effect::Answer { ticket, answer: Answer::Unserved(Unserved::NoLeader) }
 }
 
-fn replica(engine: EngineId, raft: Raft, store: Store, config: &raft::Config, now: Instant) -> Replica {
-    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, now)
+fn replica(
+    engine: EngineId,
+    raft: Raft,
+    store: Store,
+    config: &raft::Config,
+    dice: &mut Dice,
+    now: Instant,
+) -> Replica {
+    // Asks must not repeat across restarts: an answer to a former life must not be taken for one to this.
+    let first_ask = dice.number() >> 1;
+    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, first_ask, now)
 }
 
 /// The feature level rises once every server that lives reads it.

@@ -132,7 +132,8 @@ async fn sender(frames: &mut Frames<Incoming>) -> Result<EngineId, BadBody> {
 async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
     let from = sender(&mut frames).await?;
-    let cluster = greeted.get().and_then(|hello| hello.cluster);
+    // Who has no cluster has nothing to write; who has one says so, and greets anew once he has.
+    let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody)?);
     while let Some(bytes) = frames.next().await? {
         let letter = Letter::decode(&bytes).or(Err(BadBody))?;
         // A full lane drops it: the engine repeats what matters.
@@ -144,7 +145,8 @@ async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hel
 async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
     let from = sender(&mut frames).await?;
-    let cluster = greeted.get().and_then(|hello| hello.cluster);
+    // Who has no cluster has nothing to write; who has one says so, and greets anew once he has.
+    let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody)?);
     let letter = Letter::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;
     let mut restore = Restore::new();
     while let Some(chunk) = frames.rest().await? {
