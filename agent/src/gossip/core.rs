@@ -185,9 +185,9 @@ impl Gossip {
 
     fn perform(&mut self, now: Instant, task: Task) {
         match task {
-            Task::Farewell(said) => return self.farewell(now, said),
-            Task::Dial(dial) => return self.dial_timed_out(now, dial),
-            _ if self.phase != Phase::Present => return,
+            Task::Farewell(said) => self.farewell(now, said),
+            Task::Dial(dial) => self.dial_timed_out(now, dial),
+            _ if self.phase != Phase::Present => {}
             Task::Swim(timer) => self.swim_timer(now, timer),
             Task::Gossip => {
                 if self.next_gossip.is_some_and(|at| at <= now) {
@@ -299,7 +299,7 @@ impl Gossip {
     /// Queues a card for gossip. One that leaves no room in a packet travels by push/pull alone.
     pub(super) fn publish(&mut self, card: &Card) {
         let bytes = wire::write(&Item::Card(card.clone()));
-        let room = self.packet_room() - 2 - self.swim_config.max_packet_size.get();
+        let room = self.packet_room().saturating_sub(2 + self.swim_config.max_packet_size.get());
         if bytes.len() + 2 <= room {
             let times = self.transmissions();
             self.queue.push(Key::Card(card.id), bytes, times);

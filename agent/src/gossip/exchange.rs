@@ -19,10 +19,20 @@ use uuid::Uuid;
 /// What a dial is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Errand {
-    Join { ticket: u64, to: SocketAddr, tries: u32 },
+    Join {
+        ticket: u64,
+        to: SocketAddr,
+        tries: u32,
+    },
     /// `again` after we had to come back from the dead in the course of one.
-    Sync { with: SocketAddr, again: bool },
-    Fallback { target: Identity, number: u8 },
+    Sync {
+        with: SocketAddr,
+        again: bool,
+    },
+    Fallback {
+        target: Identity,
+        number: u8,
+    },
     Check(u64),
 }
 
@@ -85,27 +95,31 @@ impl Gossip {
             return Err(JoinError::Unreadable);
         }
         match self.seal.open(Kind::Answer, bytes) {
-            Ok(letter) => wire::read::<Letter<Reply>>(&letter)
-                .filter(|letter| letter.number == number)
-                .map(|letter| letter.content)
-                .ok_or(JoinError::Unreadable),
             Err(Unopened::Version(theirs)) => {
-                Err(JoinError::Refused(JoinRefused::Version { theirs, ours: super::seal::VERSION }))
+                return Err(JoinError::Refused(JoinRefused::Version { theirs, ours: super::seal::VERSION }));
             }
-            // Whoever cannot unseal our request can only say so in the open. Nothing else is believed unsealed.
-            Err(_) => match Seal::open_plain(Kind::Answer, bytes).and_then(wire::read::<Letter<Reply>>) {
-                Some(Letter { content: Reply::Refused(refused), .. })
-                    if matches!(refused, JoinRefused::Key | JoinRefused::NoKey | JoinRefused::NeedsKey) =>
-                {
-                    Err(JoinError::Refused(refused))
+            Ok(letter) => {
+                if let Some(letter) = wire::read::<Letter<Reply>>(&letter).filter(|letter| letter.number == number) {
+                    return Ok(letter.content);
                 }
-                _ => Err(JoinError::Unreadable),
-            },
+            }
+            Err(_) => {}
+        }
+        // Whoever cannot unseal our request can only say so in the open, and does not know its number. Nothing else is
+        // believed so.
+        match Seal::open_plain(Kind::Answer, bytes).and_then(wire::read::<Letter<Reply>>) {
+            Some(Letter { content: Reply::Refused(refused), .. })
+                if matches!(refused, JoinRefused::Key | JoinRefused::NoKey | JoinRefused::NeedsKey) =>
+            {
+                Err(JoinError::Refused(refused))
+            }
+            _ => Err(JoinError::Unreadable),
         }
     }
 
-    /// A peer's request over TCP, and the answer to write back.
-    pub fn request(&mut self, now: Instant, from: SocketAddr, body: &[u8]) -> Bytes {
+    /// A peer's request over TCP, and the answer to write back. Where it comes from says nothing: the sender names
+    /// itself inside, and behind address translation the two differ.
+    pub fn request(&mut self, now: Instant, body: &[u8]) -> Bytes {
         let opened = if body.len() > self.config.body_size_max {
             Err(Unopened::Truncated)
         } else {
@@ -113,7 +127,7 @@ impl Gossip {
         };
         let (number, reply) = match opened {
             Ok(letter) => match wire::read::<Letter<Ask>>(&letter) {
-                Some(Letter { number, content }) => (number, self.answer(now, from, content)),
+                Some(Letter { number, content }) => (number, self.answer(now, content)),
                 None => (0, Reply::Refused(JoinRefused::Unreadable)),
             },
             Err(unopened) => {
@@ -135,12 +149,12 @@ impl Gossip {
         Bytes::from(self.seal.close(Kind::Answer, &wire::write(&Letter { number, content: reply })))
     }
 
-    fn answer(&mut self, now: Instant, from: SocketAddr, ask: Ask) -> Reply {
+    fn answer(&mut self, now: Instant, ask: Ask) -> Reply {
         if self.phase != Phase::Present {
             return Reply::Refused(JoinRefused::Leaving);
         }
         match ask {
-            Ask::Join { name, sync } => self.answer_join(now, from, &name, sync),
+            Ask::Join { name, sync } => self.answer_join(now, &name, sync),
             Ask::Sync { target, sync } => {
                 if let Some(refused) = self.foreign(&sync) {
                     return Reply::Refused(refused);
@@ -152,7 +166,7 @@ impl Gossip {
                     return Reply::Wait;
                 }
                 self.merge(now, sync.rows);
-                Reply::State(self.state())
+                Reply::State(self.state(now))
             }
             Ask::Ping { target, .. } if target != self.card.id => Reply::Refused(JoinRefused::NotMe),
             Ask::Ping { suspected, .. } => {
@@ -198,7 +212,7 @@ impl Gossip {
     }
 
     fn sync(&mut self, now: Instant, target: Uuid, with: SocketAddr, again: bool) {
-        let ask = Ask::Sync { target, sync: self.state() };
+        let ask = Ask::Sync { target, sync: self.state(now) };
         self.dial(now, with, Errand::Sync { with, again }, ask);
     }
 
@@ -229,7 +243,7 @@ impl Gossip {
     }
 
     /// Everything we know, ourselves first.
-    pub(super) fn state(&self) -> Sync {
+    pub(super) fn state(&self, now: Instant) -> Sync {
         let me = Row {
             who: self.me(),
             incarnation: self.incarnation,
@@ -248,7 +262,9 @@ impl Gossip {
                 state: member.state().into(),
                 left: entry.is_some_and(Entry::has_left),
                 pruned: entry.is_some_and(|entry| entry.pruned),
-                down_ms: 0,
+                down_ms: entry
+                    .filter(|e| !e.is_live())
+                    .map_or(0, |e| u64::try_from(now.since(e.since).as_millis()).unwrap_or(u64::MAX)),
                 card: self.table.cards.get(&who.id).cloned(),
             }
         });
@@ -351,7 +367,8 @@ impl Gossip {
             // A later start of the same member.
             Ok(Reply::Pong { from, incarnation }) if from.id == target.id => self.hear_alive(now, from, incarnation),
             // Its host lives and nobody listens, or somebody else does: no need to wait for the end of the probe.
-            Ok(Reply::Refused(JoinRefused::NotMe | JoinRefused::Leaving)) | Err(JoinError::Dial(DialError::Refused))
+            Ok(Reply::Refused(JoinRefused::NotMe | JoinRefused::Leaving))
+            | Err(JoinError::Dial(DialError::Refused))
                 if waits =>
             {
                 self.probing.host_answered(&target);

@@ -139,7 +139,7 @@ impl From<WireMessage> for Message<Identity> {
 }
 
 fn put(record: &impl Serialize, mut buf: impl BufMut) -> Result<(), CodecError> {
-    let bytes = postcard::to_allocvec(record).map_err(|_: postcard::Error| CodecError::NoRoom)?;
+    let bytes = postcard::to_allocvec(record).map_err(|_error| CodecError::NoRoom)?;
     if bytes.len() > buf.remaining_mut() {
         return Err(CodecError::NoRoom);
     }
@@ -150,7 +150,7 @@ fn put(record: &impl Serialize, mut buf: impl BufMut) -> Result<(), CodecError> 
 fn take<T: for<'a> Deserialize<'a>>(mut buf: impl Buf) -> Result<T, CodecError> {
     let chunk = buf.chunk();
     let before = chunk.len();
-    let (record, rest) = postcard::take_from_bytes(chunk).map_err(|_: postcard::Error| CodecError::Unreadable)?;
+    let (record, rest) = postcard::take_from_bytes(chunk).map_err(|_error| CodecError::Unreadable)?;
     let used = before - rest.len();
     buf.advance(used);
     Ok(record)
@@ -206,7 +206,7 @@ impl Swim {
         let mut bytes = Vec::new();
         Codec.encode_header(&self.header, &mut bytes)?;
         if !self.updates.is_empty() {
-            bytes.put_u16(u16::try_from(self.updates.len()).map_err(|_: std::num::TryFromIntError| CodecError::NoRoom)?);
+            bytes.put_u16(u16::try_from(self.updates.len()).map_err(|_error| CodecError::NoRoom)?);
             for update in &self.updates {
                 Codec.encode_member(update, &mut bytes)?;
             }

@@ -59,7 +59,7 @@ impl Gossip {
     }
 
     pub(super) fn ask_to_join(&mut self, now: Instant, ticket: u64, to: SocketAddr, tries: u32) {
-        let ask = Ask::Join { name: self.card.name.clone(), sync: self.state() };
+        let ask = Ask::Join { name: self.card.name.clone(), sync: self.state(now) };
         if !self.dial(now, to, Errand::Join { ticket, to, tries }, ask) {
             self.join_done(ticket, to, Some(JoinError::TooMany));
         }
@@ -123,7 +123,7 @@ impl Gossip {
         });
     }
 
-    pub(super) fn answer_join(&mut self, now: Instant, from: SocketAddr, name: &NodeName, sync: Sync) -> Reply {
+    pub(super) fn answer_join(&mut self, now: Instant, name: &NodeName, sync: Sync) -> Reply {
         if let Some(refused) = self.foreign(&sync) {
             return Reply::Refused(refused);
         }
@@ -143,16 +143,13 @@ impl Gossip {
         if let Some(reply) = self.ask_the_holders(now, name, joiner) {
             return reply;
         }
-        let _ = from; // Behind address translation it is not where the joiner gossips.
         self.merge(now, sync.rows);
-        Reply::State(self.state())
+        Reply::State(self.state(now))
     }
 
     /// `None` when nobody who lives has the joiner's id or name.
     fn ask_the_holders(&mut self, now: Instant, name: &NodeName, joiner: Identity) -> Option<Reply> {
-        let taken = |holder| {
-            Reply::Refused(JoinRefused::Name { name: name.clone(), holder, joiner: joiner.address })
-        };
+        let taken = |holder| Reply::Refused(JoinRefused::Name { name: name.clone(), holder, joiner: joiner.address });
         if folded(name) == folded(&self.card.name) {
             return Some(taken(self.me().address));
         }

@@ -11,22 +11,47 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send over UDP.
-    Packet { to: SocketAddr, bytes: Bytes },
+    Packet {
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     /// Connect over TCP, send the body, read one answer and hand it to `Gossip::answered`.
-    Dial { to: SocketAddr, dial: u64, body: Bytes },
+    Dial {
+        to: SocketAddr,
+        dial: u64,
+        body: Bytes,
+    },
     /// The list of members is not what it was.
     Changed,
     Event(MemberEvent),
     /// At least one address let us in; `reached` of them did.
-    Joined { ticket: u64, reached: usize },
+    Joined {
+        ticket: u64,
+        reached: usize,
+    },
     /// A live member holds our name. We try again until it does not; the ticket stays open.
-    JoinWaits { ticket: u64, to: SocketAddr, reason: JoinRefused },
+    JoinWaits {
+        ticket: u64,
+        to: SocketAddr,
+        reason: JoinRefused,
+    },
     /// No address let us in. The ticket is closed; ask again when you like.
-    JoinFailed { ticket: u64, failures: Vec<(SocketAddr, JoinError)> },
+    JoinFailed {
+        ticket: u64,
+        failures: Vec<(SocketAddr, JoinError)>,
+    },
     /// Two live members have one name. Whoever is told can only say so.
-    Conflict { name: NodeName, first: SocketAddr, second: SocketAddr },
+    Conflict {
+        name: NodeName,
+        first: SocketAddr,
+        second: SocketAddr,
+    },
     /// Another live process has our node id: this one must exit and name both addresses.
-    Clone { id: Uuid, holder: SocketAddr, joiner: SocketAddr },
+    Clone {
+        id: Uuid,
+        holder: SocketAddr,
+        joiner: SocketAddr,
+    },
     /// The farewell has been said often enough; the host may exit.
     Gone,
 }

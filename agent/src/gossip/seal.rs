@@ -63,9 +63,9 @@ impl Seal {
         let cipher = match key {
             None => None,
             Some(key) => Some(match key.len() {
-                16 => Cipher::Aes128(Box::new(Aes128Gcm::new_from_slice(key).map_err(|_| bad(key))?)),
-                24 => Cipher::Aes192(Box::new(AesGcm::new_from_slice(key).map_err(|_| bad(key))?)),
-                32 => Cipher::Aes256(Box::new(Aes256Gcm::new_from_slice(key).map_err(|_| bad(key))?)),
+                16 => Cipher::Aes128(Box::new(Aes128Gcm::new_from_slice(key).map_err(|_error| bad(key))?)),
+                24 => Cipher::Aes192(Box::new(AesGcm::new_from_slice(key).map_err(|_error| bad(key))?)),
+                32 => Cipher::Aes256(Box::new(Aes256Gcm::new_from_slice(key).map_err(|_error| bad(key))?)),
                 _ => return Err(bad(key)),
             }),
         };
@@ -142,14 +142,14 @@ impl Seal {
             (Some(_), false) => Err(Unopened::Plain),
             (Some(cipher), true) => {
                 let (nonce, sealed) = rest.split_at_checked(NONCE).ok_or(Unopened::Truncated)?;
-                let nonce = Nonce::<U12>::try_from(nonce).map_err(|_| Unopened::Truncated)?;
+                let nonce = Nonce::<U12>::try_from(nonce).map_err(|_error| Unopened::Truncated)?;
                 let payload = Payload { msg: sealed, aad: header };
                 match cipher {
                     Cipher::Aes128(cipher) => cipher.decrypt(&nonce, payload),
                     Cipher::Aes192(cipher) => cipher.decrypt(&nonce, payload),
                     Cipher::Aes256(cipher) => cipher.decrypt(&nonce, payload),
                 }
-                .map_err(|_| Unopened::Key)
+                .map_err(|_error| Unopened::Key)
             }
         }
     }

@@ -36,10 +36,6 @@ impl Suspicion {
         self.doubters.len() <= CONFIRMATIONS && self.doubters.insert(from)
     }
 
-    pub(super) fn is_doubted_by(&self, from: Uuid) -> bool {
-        self.doubters.contains(&from)
-    }
-
     pub(super) fn deadline(&self) -> Instant {
         if self.needed == 0 {
             return self.since + self.min;

@@ -129,9 +129,8 @@ impl Table {
 
     /// Those whose time on the list is over.
     pub(super) fn expired(&self, now: Instant, dead: Duration, left: Duration) -> Vec<Uuid> {
-        let over = |entry: &&Entry| {
-            !entry.is_live() && now.since(entry.since) >= if entry.has_left() { left } else { dead }
-        };
+        let over =
+            |entry: &&Entry| !entry.is_live() && now.since(entry.since) >= if entry.has_left() { left } else { dead };
         self.entries.values().filter(over).map(|entry| entry.who.id).collect()
     }
 }

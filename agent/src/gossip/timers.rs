@@ -19,7 +19,11 @@ pub(super) enum Task {
     Dial(u64),
     /// The next ping, or the verdict, of a check.
     Check(u64),
-    Join { ticket: u64, to: SocketAddr, tries: u32 },
+    Join {
+        ticket: u64,
+        to: SocketAddr,
+        tries: u32,
+    },
     Farewell(u32),
 }
 

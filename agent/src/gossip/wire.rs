@@ -31,8 +31,14 @@ pub(super) enum Item {
     Left(Left),
     Suspect(Doubt),
     /// Are you there, `target`?
-    Ping { nonce: u64, target: Uuid },
-    Pong { nonce: u64, from: Identity },
+    Ping {
+        nonce: u64,
+        target: Uuid,
+    },
+    Pong {
+        nonce: u64,
+        from: Identity,
+    },
 }
 
 /// A member went on purpose, or is to be treated as if it had.
@@ -90,7 +96,10 @@ pub(super) enum Ask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Reply {
     State(Sync),
-    Pong { from: Identity, incarnation: u16 },
+    Pong {
+        from: Identity,
+        incarnation: u16,
+    },
     /// The holders of your UUID or name are being asked; come again shortly.
     Wait,
     Refused(JoinRefused),
