@@ -8,7 +8,7 @@
 
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
-use crate::gossip::{DialError, Gossip, Member, MemberEvent, MemberStatus, Output};
+use crate::gossip::{Gossip, Member, MemberEvent, MemberStatus, Output};
 use crate::http::call::Act;
 use crate::rpc::Unserved;
 use crate::server::role::Role;
@@ -95,9 +95,7 @@ impl Agent {
                 let body = self.gossip.request(now, &body);
                 effects.push(Effect::GossipAnswer { ticket, body });
             }
-            Event::GossipAnswered { dial, answer } => {
-                self.gossip.answered(now, dial, answer.ok_or(DialError::Unreachable));
-            }
+            Event::GossipAnswered { dial, answer } => self.gossip.answered(now, dial, answer),
             Event::Join { addresses, ticket } => {
                 self.joins.insert(ticket);
                 self.gossip.join(now, addresses, ticket);
@@ -176,7 +174,9 @@ impl Agent {
 
     /// Ends a turn: does what is due, and turns the parts' wishes into effects.
     pub fn finish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.gossip.timer(now);
+        if self.gossip.deadline().is_some_and(|deadline| deadline <= now) {
+            self.gossip.timer(now);
+        }
         self.drain_gossip(now, effects);
         if let Some(role) = &mut self.role {
             let cluster = role.cluster();

@@ -4,6 +4,7 @@ use crate::checks::{Outcome, Run};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter, News};
 use crate::effect::{Pushed, Ticket};
+use crate::gossip::DialError;
 use crate::http::call::Act;
 use crate::local::{SyncTicket, Ticket as PersistTicket};
 use bytes::Bytes;
@@ -18,8 +19,8 @@ pub enum Event {
     Packet { from: SocketAddr, bytes: Bytes },
     /// A request on the gossip port's TCP side; answered under its ticket.
     GossipAsked { ticket: Ticket, body: Bytes },
-    /// The answer to an `Effect::Dial`; `None` when it failed.
-    GossipAnswered { dial: u64, answer: Option<Bytes> },
+    /// What came of an `Effect::Dial`.
+    GossipAnswered { dial: u64, answer: Result<Bytes, DialError> },
     /// A letter of the consensus engine, with the state that travels beside it, if it needs one.
     Letter { from: EngineId, cluster: Option<Uuid>, letter: Letter, state: Option<Store> },
     /// How a connection to a peer fares.

@@ -160,7 +160,6 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
     let remembered = data_dir.as_ref().map(DataDir::peers).unwrap_or_default();
     let files = Files::start(data_dir.as_ref().map(|dir| dir.path().to_owned()), Arc::clone(&handle));
     let world = World {
-        runtime: tokio::runtime::Handle::current(),
         handle: Arc::clone(&handle),
         hub: Arc::clone(&hub),
         client,
@@ -168,19 +167,23 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
         parts: Arc::clone(&dns),
         packets,
         answers: Arc::clone(&answers),
-        prober: Arc::new(Prober::new()),
+        prober: Prober::new(),
         disk,
         files: files.map_err(|error| no_thread(&error))?,
         data_dir: data_dir.as_ref().map(|dir| dir.path().to_owned()),
         endings: endings.clone(),
-        probes: BTreeMap::new(),
         peers: Vec::new(),
     };
     let mut tasks = JoinSet::new();
     serve(&mut tasks, config, sockets, &handle, &dispatcher, &dns, &answers)?;
     let own = Arc::clone(&handle);
     let core = std::thread::Builder::new().name("agent".to_owned());
-    threads.push(core.spawn(move || core::run(agent, &own, world)).map_err(|error| no_thread(&error))?);
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let _tasks_go_there = runtime.enter();
+        core::run(agent, &own, world);
+    };
+    threads.push(core.spawn(run).map_err(|error| no_thread(&error))?);
     join_cluster(&mut tasks, config, &handle, remembered, endings);
     Ok(Running { node_id, handle, endings: ended, hub, tasks, threads, _data_dir: data_dir })
 }

@@ -1,6 +1,7 @@
 //! Gossip's sockets: packets over UDP, requests over TCP on the same port. A request is one frame there and one back.
 
 use crate::event::Event;
+use crate::gossip::DialError;
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
 use bytes::Bytes;
@@ -94,7 +95,12 @@ pub async fn dial(to: SocketAddr, dial: u64, body: Bytes, handle: Arc<Handle>) {
         write_frame(&mut stream, &body).await?;
         read_frame(&mut stream).await
     };
-    let answer = tokio::time::timeout(TIMEOUT, asked).await.ok().and_then(Result::ok);
+    let answer = match tokio::time::timeout(TIMEOUT, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(DialError::Refused),
+        Ok(Err(_)) => Err(DialError::Unreachable),
+        Err(_) => Err(DialError::TimedOut),
+    };
     let _ = handle.mailbox.push(Lane::Peers, Event::GossipAnswered { dial, answer });
 }
 

@@ -1,4 +1,5 @@
-//! Turns effects into the world, in order. Nothing here decides anything, and nothing here waits.
+//! Turns effects into the world, in order. Nothing here decides anything, and nothing here waits. Its thread must be
+//! inside a tokio runtime, where the tasks go.
 
 use super::disk::Job;
 use super::files::Files;
@@ -9,7 +10,6 @@ use super::mailbox::Lane;
 use super::probe::Prober;
 use super::rpc::client::Client;
 use super::{datadir::DataDir, dispatch::Dispatcher};
-use crate::checks::{Outcome, Probe, Run};
 use crate::consensus::News;
 use crate::effect::{Effect, Ending};
 use crate::event::Event;
@@ -17,22 +17,18 @@ use crate::gossip::MemberStatus;
 use crate::local::SyncTicket;
 use crate::view::{LocalView, View};
 use lictor_catalog::store::Scope;
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
-use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::AbortHandle;
 
 /// Pauses between the tries of one fetch.
 const FETCH_PAUSES_MS: [u64; 6] = [50, 100, 200, 400, 800, 1600];
 
 /// Everything an agent's effects reach.
 pub struct World {
-    pub runtime: Runtime,
     pub handle: Arc<Handle>,
     pub hub: Arc<Hub>,
     pub client: Arc<Client>,
@@ -40,15 +36,13 @@ pub struct World {
     pub parts: Arc<super::dns::Parts>,
     pub packets: UdpSocket,
     pub answers: Arc<Answers>,
-    pub prober: Arc<Prober>,
+    pub prober: Prober,
     /// Absent on client agents.
     pub disk: Option<Sender<Job>>,
     pub files: Files,
     /// Where peers are remembered; absent in memory.
     pub data_dir: Option<PathBuf>,
     pub endings: UnboundedSender<Ending>,
-    /// Runs under way, so that they can be called off.
-    pub probes: BTreeMap<Run, AbortHandle>,
     pub peers: Vec<SocketAddr>,
 }
 
@@ -60,7 +54,7 @@ impl World {
                 let _ = self.packets.send_to(&bytes, to);
             }
             Effect::Dial { to, dial, body } => {
-                self.runtime.spawn(gossip::dial(to, dial, body, Arc::clone(&self.handle)));
+                tokio::spawn(gossip::dial(to, dial, body, Arc::clone(&self.handle)));
             }
             Effect::GossipAnswer { ticket, body } => self.answers.give(ticket, body),
             Effect::Letter { to, address: None, .. } => {
@@ -69,13 +63,13 @@ impl World {
             Effect::Letter { to, address: Some(address), letter, state } => {
                 let (client, handle) = (Arc::clone(&self.client), Arc::clone(&self.handle));
                 match state {
-                    Some(store) => drop(self.runtime.spawn(client.state(handle, to, address, letter, store))),
-                    None => self.runtime.block_on(async { client.letter(&handle, to, address, &letter) }),
+                    Some(store) => drop(tokio::spawn(client.state(handle, to, address, letter, store))),
+                    None => client.letter(&handle, to, address, &letter),
                 }
             }
             Effect::Bootstrap { address, letter } => {
                 let client = Arc::clone(&self.client);
-                self.runtime.spawn(async move {
+                tokio::spawn(async move {
                     if let Err(failed) = client.bootstrap(address, &letter).await {
                         tracing::debug!("a bootstrap letter to {address} was lost: {failed:?}");
                     }
@@ -87,12 +81,13 @@ impl World {
                     let _ = disk.send(Job { batch, writes, sync, state });
                 }
             }
-            Effect::Probe { run, probe } => self.probe(run, probe),
-            Effect::StopProbe { run } => {
-                if let Some(task) = self.probes.get(&run) {
-                    task.abort();
-                }
+            Effect::Probe { run, probe } => {
+                let handle = Arc::clone(&self.handle);
+                self.prober.start(run, probe, move |run, outcome| {
+                    let _ = handle.mailbox.push(Lane::Probes, Event::Probed { run, outcome });
+                });
             }
+            Effect::StopProbe { run } => self.prober.stop(run),
             Effect::Persist { ticket, writes } => self.files.persist(ticket, writes),
             Effect::Publish { view, touched } => self.publish(view, touched),
             Effect::PublishLocal(local) => self.publish_local(local),
@@ -100,24 +95,13 @@ impl World {
             Effect::Fetch { ticket } => self.fetch(ticket),
             Effect::Push { ticket, command } => {
                 let (handle, dispatcher) = (Arc::clone(&self.handle), Arc::clone(&self.dispatcher));
-                self.runtime.spawn(async move {
+                tokio::spawn(async move {
                     let result = dispatcher.submit(command).await;
                     let _ = handle.mailbox.push(Lane::Probes, Event::Pushed { ticket, result });
                 });
             }
             Effect::Exit(ending) => drop(self.endings.send(ending)),
         }
-    }
-
-    fn probe(&mut self, run: Run, probe: Probe) {
-        let (handle, prober) = (Arc::clone(&self.handle), Arc::clone(&self.prober));
-        self.probes.retain(|_, task| !task.is_finished());
-        let task = self.runtime.spawn(async move {
-            let report = Report { handle, run, outcome: Some(Outcome::Stopped) };
-            let outcome = prober.probe(probe).await;
-            report.end(outcome);
-        });
-        self.probes.insert(run, task.abort_handle());
     }
 
     /// The hub first: whoever learns of the new view from its readers finds the hub at least as new.
@@ -146,7 +130,7 @@ impl World {
             && let Some(dir) = self.data_dir.clone()
         {
             self.peers.clone_from(&peers);
-            self.runtime.spawn_blocking(move || {
+            tokio::task::spawn_blocking(move || {
                 if let Err(error) = DataDir::keep_peers(&dir, &peers) {
                     tracing::warn!("peers are not remembered in {}: {error}", dir.display());
                 }
@@ -158,7 +142,7 @@ impl World {
 
     fn fetch(&self, ticket: SyncTicket) {
         let (handle, parts) = (Arc::clone(&self.handle), Arc::clone(&self.parts));
-        self.runtime.spawn(async move {
+        tokio::spawn(async move {
             let scope = Scope::Node(handle.facts.node_name.to_string());
             let mut rows = parts.rows(scope.clone()).await;
             // Servers that have just started need a moment; the agent itself tries again only after 15 s.
@@ -170,26 +154,5 @@ impl World {
             }
             let _ = handle.mailbox.push(Lane::Probes, Event::Fetched { ticket, rows: rows.ok() });
         });
-    }
-}
-
-/// Every run ends with an outcome, also one that was called off.
-struct Report {
-    handle: Arc<Handle>,
-    run: Run,
-    outcome: Option<Outcome>,
-}
-
-impl Report {
-    fn end(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(outcome) = self.outcome.take() {
-            let _ = self.handle.mailbox.push(Lane::Probes, Event::Probed { run: self.run, outcome });
-        }
     }
 }
