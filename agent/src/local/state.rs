@@ -288,7 +288,7 @@ impl Local {
         self.set_status(now, &key, status, output, effects);
         if before == status {
             // The deadline moved, though the status did not.
-            self.remember(now, &key, effects);
+            self.remember(&key, effects);
         }
         Ok(())
     }
@@ -314,12 +314,12 @@ impl Local {
         let service = check.row.service_id.folded();
         self.touch_checks_of(&service);
         if switched {
-            self.remember(now, key, effects);
+            self.remember(key, effects);
         }
     }
 
     /// Writes down how a check fares, so that a restart does not show as a flap.
-    fn remember(&self, now: Instant, key: &Key, effects: &mut Vec<Effect>) {
+    fn remember(&self, key: &Key, effects: &mut Vec<Effect>) {
         let Some(check) = self.checks.get(key).filter(|check| self.options.persist && check.spec.is_some()) else {
             return;
         };

@@ -186,8 +186,11 @@ impl Sync {
             self.retry_later(now, dice);
         }
         while self.waiting.order.first().is_some_and(|(until, _)| *until <= now) {
-            let (_, (service, _)) = self.waiting.order.pop_first().expect("its first entry was looked at just above");
-            self.dirty.insert(Unit::Service(service));
+            let (_, at) = self.waiting.order.pop_first().expect("its first entry was looked at just above");
+            if !local.checks.contains_key(&at.1) {
+                self.waiting.remove(&at);
+            }
+            self.dirty.insert(Unit::Service(at.0));
         }
         self.turn(now, local, dice, effects);
     }

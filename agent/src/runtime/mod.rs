@@ -1,1 +1,3 @@
 //! The world outside.
+
+pub mod probe;
