@@ -149,7 +149,7 @@ impl Local {
             }
             _ => None,
         });
-        staged.unwrap_or(service.is_some())
+        staged.unwrap_or_else(|| service.is_some())
     }
 
     /// The keys of a service's checks, those included that still wait for the disk.

@@ -23,5 +23,5 @@ pub use effect::{Effect, Ticket, Write};
 pub use meta::{InvalidMeta, InvalidService, InvalidWeights, PairFault};
 pub use record::{BadRecord, RecordKey, RecordKind};
 pub use spec::ServiceSpec;
-pub use state::{Acceptance, Local, LocalOptions};
+pub use state::{Acceptance, ChecksById, Local, LocalOptions, Services};
 pub use sync::{Sync, SyncEffect, SyncError, SyncOptions, SyncTicket};

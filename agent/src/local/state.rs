@@ -22,6 +22,11 @@ use std::time::Duration;
 /// An id in the form in which ids are compared.
 pub(super) type Key = Arc<str>;
 
+/// This agent's services, as readers see them.
+pub type Services = Arc<BTreeMap<ServiceId, Arc<Service>>>;
+/// This agent's checks, as readers see them.
+pub type ChecksById = Arc<BTreeMap<CheckId, Arc<Check>>>;
+
 /// How often critical services are looked at for removal.
 const REAP_EVERY: Duration = Duration::from_secs(30);
 /// Changes that may wait for the disk.
@@ -115,8 +120,8 @@ pub struct Local {
 /// The maps that readers hold, until something in them changes.
 #[derive(Debug, Default)]
 struct Published {
-    services: Option<Arc<BTreeMap<ServiceId, Arc<Service>>>>,
-    checks: Option<Arc<BTreeMap<CheckId, Arc<Check>>>>,
+    services: Option<Services>,
+    checks: Option<ChecksById>,
 }
 
 impl Local {
@@ -216,7 +221,7 @@ impl Local {
     }
 
     /// The services and checks as readers see them; the same maps until something in them changes.
-    pub fn view(&mut self) -> (Arc<BTreeMap<ServiceId, Arc<Service>>>, Arc<BTreeMap<CheckId, Arc<Check>>>) {
+    pub fn view(&mut self) -> (Services, ChecksById) {
         let (services, checks) = (&self.services, &self.checks);
         let services = self.published.services.get_or_insert_with(|| {
             Arc::new(services.values().map(|owned| (owned.row.id.clone(), Arc::clone(&owned.row))).collect())

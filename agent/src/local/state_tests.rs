@@ -227,7 +227,7 @@ fn registering_again_keeps_the_status_and_does_not_run_early() {
     for _ in 0..5 {
         let disk = bench.disk.clone();
         let accepted = bench.local.apply(bench.now, service(&body), &mut bench.effects);
-        assert_eq!((accepted, &bench.disk == &disk), (Ok(Acceptance::Done), true), "nothing new to write");
+        assert_eq!((accepted, bench.disk == disk), (Ok(Acceptance::Done), true), "nothing new to write");
         assert_eq!(bench.effects, [], "nothing changed, nothing runs");
     }
     let mut other = body.clone();

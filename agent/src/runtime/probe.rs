@@ -317,7 +317,8 @@ async fn attend(
             },
         }
     };
-    // Whatever it left behind goes too: a check must not leave anything running.
+    // Whatever it left behind goes too: a check must not leave anything running. The group's number cannot be somebody
+    // else's while anybody of it lives, and the kernel hands a number out again only after all others.
     drop(group);
     let rest = async {
         if !matches!(end, End::Exited(_)) {
