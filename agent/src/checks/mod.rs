@@ -24,4 +24,5 @@ pub use script::ScriptCheck;
 pub use spec::{CheckSpec, InvalidCheck, SpecError};
 pub use tcp::TcpCheck;
 pub use threshold::Thresholds;
+pub(crate) use ttl::expired as ttl_expired;
 pub use udp::UdpCheck;

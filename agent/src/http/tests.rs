@@ -36,6 +36,7 @@ fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        encrypted: false,
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 64,

@@ -44,6 +44,10 @@ pub enum Refused {
         "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true"
     )]
     ScriptsDisabled,
+    #[error("check {id:?} is of kind {kind}, which this release does not run yet; use http, tcp, udp, ttl or script")]
+    KindNotRun { id: String, kind: &'static str },
+    #[error("{0} changes wait for the disk already; try again when it has caught up")]
+    Busy(usize),
     #[error("the registration could not be written to {path}: {cause}; free space or fix permissions, then try again")]
     NotPersisted { path: String, cause: String },
 }

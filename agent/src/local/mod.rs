@@ -1,9 +1,29 @@
-//! What this agent owns.
+//! What this agent owns: its services and checks, kept on disk, and made true in the catalog.
 
+mod admit;
 mod change;
+mod commit;
+mod effect;
+mod maintenance;
 mod meta;
+mod owned;
+mod record;
+mod remote;
+mod restore;
 mod spec;
+mod state;
+mod sync;
+
+#[cfg(test)]
+mod state_tests;
+#[cfg(test)]
+mod sync_tests;
 
 pub use change::{Change, Refused};
+pub use effect::{Effect, Ticket, Write};
+pub use owned::{Owned, OwnedConfig};
 pub use meta::{InvalidMeta, InvalidService, InvalidWeights, PairFault};
+pub use record::{BadRecord, RecordKey, RecordKind};
 pub use spec::ServiceSpec;
+pub use state::{Acceptance, ChecksById, Local, LocalOptions, Services};
+pub use sync::{Sync, SyncEffect, SyncError, SyncOptions, SyncTicket};

@@ -21,7 +21,7 @@ pub mod rpc;
 pub mod sockets;
 pub mod world;
 
-use crate::cli::agent::banner;
+use crate::cli::banner;
 use crate::config::Resolved;
 use crate::effect::Ending;
 use crate::http::call::Act;

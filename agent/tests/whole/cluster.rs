@@ -210,10 +210,7 @@ impl Drop for Agent {
 
 /// Asks again and again, and fails by name when it takes too long.
 #[track_caller]
-pub fn until<T, F>(what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> impl Future<Output = T>
-where
-    F: Future<Output = Option<T>>,
-{
+pub fn until<T>(what: &str, patience: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
     let what = what.to_owned();
     let place = std::panic::Location::caller();
     async move {

@@ -100,12 +100,12 @@ async fn maintenance_takes_a_node_out_and_gives_it_back() {
     let agent = dev(&cluster).await;
     let body = json!({"Name": "web", "Port": 1}).to_string();
     cluster.put(&agent, "/v1/agent/service/register", body).await.unwrap();
-    let passing = |count: usize| {
-        let (cluster, agent) = (&cluster, &agent);
-        until("the passing instances to change", Duration::from_secs(3), async move || {
-            let found = cluster.json(agent, "/v1/health/service/web?passing").await;
+    let passing = async |count: usize| {
+        until("the passing instances to change", Duration::from_secs(3), async || {
+            let found = cluster.json(&agent, "/v1/health/service/web?passing").await;
             (found.as_array()?.len() == count).then_some(())
         })
+        .await;
     };
     passing(1).await;
     assert_eq!(cluster.put(&agent, "/v1/agent/maintenance?enable=true&reason=tea", "").await.unwrap().0, 200);
