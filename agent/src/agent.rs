@@ -280,13 +280,7 @@ impl Agent {
     fn local_view(&mut self) -> LocalView {
         let (services, checks) = self.owned.view();
         let stats = Arc::new(self.stats(services.len(), checks.len()));
-        LocalView {
-            members: Arc::clone(&self.members),
-            services,
-            checks,
-            node: self.owned.node(),
-            stats,
-        }
+        LocalView { members: Arc::clone(&self.members), services, checks, node: self.owned.node(), stats }
     }
 
     fn stats(&self, services: usize, checks: usize) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -294,13 +288,7 @@ impl Agent {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
         };
         let mut stats = BTreeMap::from([
-            (
-                "agent".to_owned(),
-                section(&[
-                    ("checks", checks.to_string()),
-                    ("services", services.to_string()),
-                ]),
-            ),
+            ("agent".to_owned(), section(&[("checks", checks.to_string()), ("services", services.to_string())])),
             (
                 "build".to_owned(),
                 section(&[

@@ -17,29 +17,71 @@ pub type Ticket = u64;
 
 #[derive(Debug)]
 pub enum Effect {
-    Packet { to: SocketAddr, bytes: Bytes },
+    Packet {
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     /// Send `body` to a member's gossip port over TCP and hand in its answer.
-    Dial { to: SocketAddr, dial: u64, body: Bytes },
-    GossipAnswer { ticket: Ticket, body: Bytes },
+    Dial {
+        to: SocketAddr,
+        dial: u64,
+        body: Bytes,
+    },
+    GossipAnswer {
+        ticket: Ticket,
+        body: Bytes,
+    },
     /// A letter to a peer's RPC port, with the state that must travel beside it.
-    Letter { to: EngineId, address: Option<SocketAddr>, letter: Letter, state: Option<Store> },
-    Bootstrap { address: SocketAddr, letter: BootstrapLetter },
+    Letter {
+        to: EngineId,
+        address: Option<SocketAddr>,
+        letter: Letter,
+        state: Option<Store>,
+    },
+    Bootstrap {
+        address: SocketAddr,
+        letter: BootstrapLetter,
+    },
     /// This server takes part in that cluster from now on: letters and greetings carry it.
     Cluster(Uuid),
     /// One transaction of the log store; `state` belongs to the `Install` or `Compact` among the writes.
-    Store { batch: u64, writes: Vec<Write>, sync: bool, state: Option<Store> },
-    Probe { run: Run, probe: Probe },
+    Store {
+        batch: u64,
+        writes: Vec<Write>,
+        sync: bool,
+        state: Option<Store>,
+    },
+    Probe {
+        run: Run,
+        probe: Probe,
+    },
     /// Call off a run: its check is gone or was replaced.
-    StopProbe { run: Run },
+    StopProbe {
+        run: Run,
+    },
     /// Records of local state, in order; durably when a ticket waits for them.
-    Persist { ticket: Option<PersistTicket>, writes: Vec<Record> },
-    Publish { view: Arc<View>, touched: Touched },
+    Persist {
+        ticket: Option<PersistTicket>,
+        writes: Vec<Record>,
+    },
+    Publish {
+        view: Arc<View>,
+        touched: Touched,
+    },
     PublishLocal(Arc<LocalView>),
-    Answer { ticket: Ticket, answer: Answer },
+    Answer {
+        ticket: Ticket,
+        answer: Answer,
+    },
     /// Anti-entropy wants to know what the catalog holds of this node.
-    Fetch { ticket: SyncTicket },
+    Fetch {
+        ticket: SyncTicket,
+    },
     /// Anti-entropy writes to the catalog.
-    Push { ticket: SyncTicket, command: Command },
+    Push {
+        ticket: SyncTicket,
+        command: Command,
+    },
     /// The agent must end, and this is why.
     Exit(Ending),
 }

@@ -16,31 +16,77 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub enum Event {
     /// A gossip packet.
-    Packet { from: SocketAddr, bytes: Bytes },
+    Packet {
+        from: SocketAddr,
+        bytes: Bytes,
+    },
     /// A request on the gossip port's TCP side; answered under its ticket.
-    GossipAsked { ticket: Ticket, body: Bytes },
+    GossipAsked {
+        ticket: Ticket,
+        body: Bytes,
+    },
     /// What came of an `Effect::Dial`.
-    GossipAnswered { dial: u64, answer: Result<Bytes, DialError> },
+    GossipAnswered {
+        dial: u64,
+        answer: Result<Bytes, DialError>,
+    },
     /// A letter of the consensus engine, with the state that travels beside it, if it needs one.
-    Letter { from: EngineId, cluster: Option<Uuid>, letter: Letter, state: Option<Store> },
+    Letter {
+        from: EngineId,
+        cluster: Option<Uuid>,
+        letter: Letter,
+        state: Option<Store>,
+    },
     /// How a connection to a peer fares.
-    Peer { peer: EngineId, news: News },
-    Bootstrap { letter: BootstrapLetter },
+    Peer {
+        peer: EngineId,
+        news: News,
+    },
+    Bootstrap {
+        letter: BootstrapLetter,
+    },
     /// Everything up to this batch is on the disk.
-    Stored { batch: u64 },
+    Stored {
+        batch: u64,
+    },
     /// The disk has no space; the batch is kept and written again.
-    StoreFull { batch: u64 },
-    Probed { run: Run, outcome: Outcome },
+    StoreFull {
+        batch: u64,
+    },
+    Probed {
+        run: Run,
+        outcome: Outcome,
+    },
     /// A local change is on the disk, or could not be written.
-    Persisted { ticket: PersistTicket, failed: Option<(String, String)> },
+    Persisted {
+        ticket: PersistTicket,
+        failed: Option<(String, String)>,
+    },
     /// A write, on the server that takes itself for the leader.
-    Write { ticket: Ticket, command: Command },
+    Write {
+        ticket: Ticket,
+        command: Command,
+    },
     /// A read that wants to be as fresh as a quorum knows.
-    ReadIndex { ticket: Ticket },
-    Act { ticket: Ticket, act: Act },
+    ReadIndex {
+        ticket: Ticket,
+    },
+    Act {
+        ticket: Ticket,
+        act: Act,
+    },
     /// Names in `retry_join` were resolved.
-    Join { addresses: Vec<SocketAddr>, ticket: Ticket },
+    Join {
+        addresses: Vec<SocketAddr>,
+        ticket: Ticket,
+    },
     /// What the catalog holds of this node, for anti-entropy.
-    Fetched { ticket: SyncTicket, rows: Option<Store> },
-    Pushed { ticket: SyncTicket, result: Pushed },
+    Fetched {
+        ticket: SyncTicket,
+        rows: Option<Store>,
+    },
+    Pushed {
+        ticket: SyncTicket,
+        result: Pushed,
+    },
 }

@@ -1,9 +1,9 @@
 //! `/v1/operator/...`: what an operator looks at and turns.
 
-use crate::forward::given_up;
-use crate::rpc::Unserved;
 use super::call::{Call, Plan, Reply};
 use super::{Context, options, wire};
+use crate::forward::given_up;
+use crate::rpc::Unserved;
 use crate::view::Server;
 use serde::Serialize;
 

@@ -21,8 +21,8 @@ mod sync_tests;
 
 pub use change::{Change, Refused};
 pub use effect::{Effect, Ticket, Write};
-pub use owned::{Owned, OwnedConfig};
 pub use meta::{InvalidMeta, InvalidService, InvalidWeights, PairFault};
+pub use owned::{Owned, OwnedConfig};
 pub use record::{BadRecord, RecordKey, RecordKind};
 pub use spec::ServiceSpec;
 pub use state::{Acceptance, ChecksById, Local, LocalOptions, Services};

@@ -417,7 +417,8 @@ fn serve(
 
 fn dns_settings(dns: &DnsConfig, config: &Resolved) -> Result<lictor_dns::Settings, String> {
     let domain = |name: &str| {
-        lictor_dns::domain(name).ok_or_else(|| format!("domain {name:?} is no domain name: correct domain or alt_domain"))
+        lictor_dns::domain(name)
+            .ok_or_else(|| format!("domain {name:?} is no domain name: correct domain or alt_domain"))
     };
     Ok(lictor_dns::Settings {
         domain: domain(&dns.domain)?,

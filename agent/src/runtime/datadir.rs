@@ -25,7 +25,9 @@ const PEERS_MAX: usize = 256;
 pub enum DataDirError {
     #[error("data directory {dir}: another agent is running in it; stop that one, or give this one its own data_dir")]
     InUse { dir: PathBuf },
-    #[error("data directory: cannot {what} {path}: {cause}; make it writable for this user, or choose another data_dir")]
+    #[error(
+        "data directory: cannot {what} {path}: {cause}; make it writable for this user, or choose another data_dir"
+    )]
     Io { what: &'static str, path: PathBuf, cause: io::Error },
     #[error(
         "data directory: {path} holds {found:?}, which is not a node id (a UUID); is this a directory of another program? \

@@ -155,9 +155,8 @@ fn wants_gzip(request: &Request<Incoming>) -> bool {
 /// Everything but the body; `None` when the query string cannot be parsed.
 fn call(request: Request<Incoming>, source: Option<IpAddr>) -> Option<(Call, Incoming)> {
     let (parts, body) = request.into_parts();
-    let text = |name: HeaderName| {
-        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-    };
+    let text =
+        |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let mut token = text(HeaderName::from_static("x-consul-token"));
     if token.is_empty() {
         let authorization = text(header::AUTHORIZATION);

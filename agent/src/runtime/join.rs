@@ -43,7 +43,12 @@ pub async fn resolve(names: &[String], port: u16) -> Result<Vec<SocketAddr>, Str
 ///
 /// # Errors
 /// The last try's problem.
-pub async fn keep_trying(handle: Arc<Handle>, names: Vec<String>, interval: Duration, tries: u32) -> Result<(), String> {
+pub async fn keep_trying(
+    handle: Arc<Handle>,
+    names: Vec<String>,
+    interval: Duration,
+    tries: u32,
+) -> Result<(), String> {
     let mut pause = FIRST_PAUSE.min(interval);
     let mut tried = 0;
     loop {

@@ -89,7 +89,8 @@ where
 /// Begins to log to standard output.
 pub fn start(level: Level, json: bool) {
     // Libraries speak up when something is wrong, not at every packet.
-    let targets = Targets::new().with_default(Level::WARN).with_target("lictor", level).with_target("lictor_agent", level);
+    let targets =
+        Targets::new().with_default(Level::WARN).with_target("lictor", level).with_target("lictor_agent", level);
     let targets = targets.with_target("lictor_dns", level);
     let lines = tracing_subscriber::fmt::layer().event_format(Lines { json }).with_writer(std::io::stdout);
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();

@@ -61,10 +61,8 @@ impl Mailbox {
     /// Waits for events, at most `patience`, and moves one turn's worth into `turn`. `false` once closed.
     pub fn take(&self, patience: Duration, turn: &mut Vec<Event>) -> bool {
         let idle = |lanes: &mut Lanes| !lanes.closed && lanes.queues.iter().all(VecDeque::is_empty);
-        let (mut lanes, _) = self
-            .news
-            .wait_timeout_while(self.lock(), patience, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut lanes, _) =
+            self.news.wait_timeout_while(self.lock(), patience, idle).unwrap_or_else(PoisonError::into_inner);
         let [urgent @ .., calls] = &mut lanes.queues;
         for queue in urgent {
             turn.extend(queue.drain(..));

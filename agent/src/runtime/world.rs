@@ -126,7 +126,8 @@ impl World {
             .map(|member| member.address)
             .collect();
         peers.sort_unstable();
-        if peers != self.peers && !peers.is_empty()
+        if peers != self.peers
+            && !peers.is_empty()
             && let Some(dir) = self.data_dir.clone()
         {
             self.peers.clone_from(&peers);

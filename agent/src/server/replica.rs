@@ -5,9 +5,7 @@
 
 use crate::consensus::lease::Lease;
 use crate::consensus::raft::Raft;
-use crate::consensus::{
-    Batch, Committed, Engine as _, EngineId, Letter, Members, News, Ready, Refused, Status, Write,
-};
+use crate::consensus::{Batch, Committed, Engine as _, EngineId, Letter, Members, News, Ready, Refused, Status, Write};
 use crate::effect::{Answer, Effect, Ticket};
 use crate::rpc::Unserved;
 use crate::time::Instant;

@@ -178,12 +178,7 @@ impl Role {
     fn candidate(&self, member: &Member) -> Option<Candidate> {
         let tags = ServerTags::of(member).filter(|tags| tags.datacenter == self.config.datacenter)?;
         matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect).then_some(())?;
-        Some(Candidate {
-            node: member.id,
-            engine: tags.engine?,
-            expect: tags.expect as usize,
-            cluster: tags.cluster,
-        })
+        Some(Candidate { node: member.id, engine: tags.engine?, expect: tags.expect as usize, cluster: tags.cluster })
     }
 
     /// A letter of the engine, from a peer of this cluster.
@@ -230,7 +225,8 @@ impl Role {
         match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
             Ok(raft) => {
                 self.cluster = Some(cluster);
-                self.replica = Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
+                self.replica =
+                    Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -381,7 +377,9 @@ impl Role {
             let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
             if let Some(wish) = wish {
                 match replica.change(&wish) {
-                    Ok(()) => tracing::info!(voters = wish.voters.len(), learners = wish.learners.len(), "changes servers"),
+                    Ok(()) => {
+                        tracing::info!(voters = wish.voters.len(), learners = wish.learners.len(), "changes servers")
+                    }
                     Err(refused) => tracing::debug!("servers are not changed now: {refused}"),
                 }
             }

@@ -53,9 +53,8 @@ impl Electorate {
                     && tags.engine.is_none_or(|engine| engine == voter.engine)
             })
         };
-        let left = |voter: &Voter| {
-            gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left)
-        };
+        let left =
+            |voter: &Voter| gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left);
         let mut wish = current.clone();
         self.watch_learners(now, current, progress, alive);
 

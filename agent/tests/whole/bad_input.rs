@@ -14,7 +14,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target)) }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            drop(fs::copy(entry.path(), target))
+        }
     }
 }
 
@@ -28,7 +32,12 @@ async fn bad_calls_are_refused_with_a_reason() {
         ("/v1/agent/service/register", "{}", 400, "Missing service name"),
         ("/v1/agent/service/register", r#"{"Name":"w","Check":{"HTTP":"http://x/"}}"#, 400, "Interval must be > 0"),
         ("/v1/agent/service/register", r#"{"Name":"w","Check":{"TTL":"nope"}}"#, 400, "invalid duration"),
-        ("/v1/agent/service/register", r#"{"Name":"w","Check":{"Args":["true"],"Interval":"1s"}}"#, 500, "Scripts are disabled"),
+        (
+            "/v1/agent/service/register",
+            r#"{"Name":"w","Check":{"Args":["true"],"Interval":"1s"}}"#,
+            500,
+            "Scripts are disabled",
+        ),
         ("/v1/agent/check/register", r#"{"Name":"c","ServiceID":"no","TTL":"1s"}"#, 404, "does not exist"),
         ("/v1/catalog/register", r#"{"Node":"n"}"#, 500, "Must provide address"),
         ("/v1/kv/", "x", 400, ""),
@@ -61,7 +70,9 @@ async fn garbage_on_every_port_stops_nobody() {
         }
     }
     for port in [8300, 8301, 8500, 8600] {
-        for bytes in [&b"\xff\xff\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", b"\0"] {
+        for bytes in
+            [&b"\xff\xff\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", b"\0"]
+        {
             let mut stream = TcpStream::connect((agent.ip, port)).await.unwrap();
             stream.write_all(bytes).await.unwrap();
         }
@@ -109,6 +120,7 @@ async fn a_foreign_or_damaged_directory_is_refused() {
 async fn a_clone_of_a_living_agent_ends_and_names_both() {
     let cluster = Cluster::new();
     let server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
+    cluster.leader(std::slice::from_ref(&server)).await;
     let join = format!("-retry-join={}", server.ip);
     let original = cluster.agent(2, "original", &[&join]);
     until("two members", Duration::from_secs(10), async || {

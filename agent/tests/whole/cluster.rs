@@ -94,7 +94,7 @@ impl Cluster {
                 let Ok(leader) = self.get(server, "/v1/status/leader").await else { continue };
                 let found = servers
                     .iter()
-                    .position(|candidate| candidate.runs() && leader.1 == format!("\"{}:8300\"", candidate.ip));
+                    .position(|candidate| candidate.runs() && leader.1.trim() == format!("\"{}:8300\"", candidate.ip));
                 if found.is_some() {
                     return found;
                 }
@@ -109,9 +109,19 @@ impl Cluster {
         Ok((response.status().as_u16(), response.text().await?))
     }
 
-    pub async fn put(&self, agent: &Agent, path: &str, body: impl Into<reqwest::Body>) -> reqwest::Result<(u16, String)> {
+    pub async fn put(
+        &self,
+        agent: &Agent,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Result<(u16, String)> {
         let response = self.http.put(agent.url(path)).body(body).send().await?;
         Ok((response.status().as_u16(), response.text().await?))
+    }
+
+    /// Waits until the agent answers HTTP at all.
+    pub async fn up(&self, agent: &Agent) {
+        until("its HTTP port", Duration::from_secs(10), async || self.get(agent, "/v1/agent/version").await.ok()).await;
     }
 
     pub async fn json(&self, agent: &Agent, path: &str) -> serde_json::Value {
@@ -188,7 +198,8 @@ impl Agent {
     /// Waits for it to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("it runs");
-        let status = until("its end", Duration::from_secs(20), async || child.try_wait().expect("a child of ours")).await;
+        let status =
+            until("its end", Duration::from_secs(20), async || child.try_wait().expect("a child of ours")).await;
         self.child = None;
         status
     }

@@ -80,7 +80,10 @@ async fn a_blocking_read_wakes_on_its_own_change_and_on_no_other() {
 async fn http_two_in_clear_and_definition_files_work() {
     let cluster = Cluster::new();
     let file = cluster.dir.join("web.hcl");
-    crate::cluster::write(&file, "service {\n  name = \"filed\"\n  port = 99\n  check { ttl = \"1m\" status = \"passing\" }\n}\n");
+    crate::cluster::write(
+        &file,
+        "service {\n  name = \"filed\"\n  port = 99\n  check { ttl = \"1m\" status = \"passing\" }\n}\n",
+    );
     let agent = cluster.agent(1, "dev1", &["-dev", &format!("-config-file={}", file.display())]);
     cluster.leader(std::slice::from_ref(&agent)).await;
     until("the file's service", Duration::from_secs(3), async || {

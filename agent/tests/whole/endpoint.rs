@@ -21,8 +21,10 @@ impl Endpoint {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = [0; 1024];
                 let _ = stream.read(&mut request).await;
-                let answer =
-                    format!("HTTP/1.1 {} x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok", shown.load(Ordering::SeqCst));
+                let answer = format!(
+                    "HTTP/1.1 {} x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+                    shown.load(Ordering::SeqCst)
+                );
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });

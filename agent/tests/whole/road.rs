@@ -96,6 +96,7 @@ async fn everything_killed_and_restarted_is_as_before() {
     let cluster = Cluster::new();
     let mut servers = cluster.three().await;
     let mut client = cluster.client(4);
+    cluster.up(&client).await;
     let body = json!({"ID": "db-1", "Name": "db", "Port": 5432}).to_string();
     assert_eq!(cluster.put(&client, "/v1/agent/service/register", body).await.unwrap().0, 200);
     let before = until("the service in the catalog", Duration::from_secs(10), async || {

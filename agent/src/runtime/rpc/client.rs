@@ -67,7 +67,12 @@ pub struct Client {
 impl Client {
     #[must_use]
     pub fn new(hello: Hello) -> Self {
-        Self { hello: Mutex::new(hello), open: tokio::sync::Mutex::default(), letters: Mutex::default(), from: OnceLock::new() }
+        Self {
+            hello: Mutex::new(hello),
+            open: tokio::sync::Mutex::default(),
+            letters: Mutex::default(),
+            from: OnceLock::new(),
+        }
     }
 
     /// How this agent introduces itself from now on.
@@ -210,7 +215,13 @@ impl Client {
     }
 
     /// Carries letters to one peer until the stream breaks; the next letter then opens a new one.
-    async fn carry(self: Arc<Self>, handle: Arc<Handle>, to: EngineId, address: SocketAddr, queue: mpsc::Receiver<Bytes>) {
+    async fn carry(
+        self: Arc<Self>,
+        handle: Arc<Handle>,
+        to: EngineId,
+        address: SocketAddr,
+        queue: mpsc::Receiver<Bytes>,
+    ) {
         if let Ok(mut sender) = self.connect(address).await {
             let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Reconnected });
             let from = rpc::encode(&self.from.get());
@@ -224,7 +235,14 @@ impl Client {
     }
 
     /// Sends a letter with the state that travels beside it, and reports how it went.
-    pub async fn state(self: Arc<Self>, handle: Arc<Handle>, to: EngineId, address: SocketAddr, letter: Letter, store: Store) {
+    pub async fn state(
+        self: Arc<Self>,
+        handle: Arc<Handle>,
+        to: EngineId,
+        address: SocketAddr,
+        letter: Letter,
+        store: Store,
+    ) {
         let (chunks, queue) = mpsc::channel(CHUNKS_MAX);
         // Encoding a large state takes long: it happens off the agent's thread and off the runtime's.
         let encoder = tokio::task::spawn_blocking(move || {
