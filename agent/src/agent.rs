@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long a leave may take before the agent goes anyway.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
@@ -35,6 +36,8 @@ pub struct Agent {
     leaving: Option<Leaving>,
     /// Servers in sight, by where their RPC listens.
     servers: BTreeSet<SocketAddr>,
+    /// The cluster that our tags tell of.
+    tagged: Option<Uuid>,
     /// This server knows the truth and a leader.
     serves: bool,
     local_changed: bool,
@@ -60,6 +63,7 @@ impl Agent {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { facts, gossip, role, owned } = parts;
+        let tagged = role.as_ref().and_then(Role::cluster);
         Self {
             facts,
             gossip,
@@ -69,6 +73,7 @@ impl Agent {
             joins: BTreeSet::new(),
             leaving: None,
             servers: BTreeSet::new(),
+            tagged,
             serves: false,
             local_changed: true,
             ending: None,
@@ -179,12 +184,12 @@ impl Agent {
         }
         self.drain_gossip(now, effects);
         if let Some(role) = &mut self.role {
-            let cluster = role.cluster();
             if let Err(diverging) = role.finish(now, effects) {
                 self.ending = Some(Ending::Fatal(diverging.to_string()));
             }
             let serves = role.serves();
-            if role.cluster() != cluster {
+            let cluster = role.cluster();
+            if std::mem::replace(&mut self.tagged, cluster) != cluster {
                 self.retag(now);
                 self.drain_gossip(now, effects);
             }

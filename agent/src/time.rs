@@ -52,7 +52,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
     let mut nanos = 0.0_f64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let number: f64 = rest[..digits].parse().map_err(|_: std::num::ParseFloatError| bad())?;
+        let Ok(number) = rest[..digits].parse::<f64>() else { return Err(bad()) };
         rest = &rest[digits..];
         let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         nanos += number

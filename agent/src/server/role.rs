@@ -155,10 +155,30 @@ impl Role {
 
     /// Gossip's list changed.
     pub fn members(&mut self, members: &[Member], now: Instant) {
+        self.name_strangers(members);
         self.members = members.to_vec();
         self.next_pass = now;
         self.next_poll = now;
         self.tell_replica();
+    }
+
+    /// Servers of another cluster are members of the same gossip, but never peers: the operator must hear of it.
+    fn name_strangers(&self, members: &[Member]) {
+        let Some(ours) = self.cluster else { return };
+        for member in members {
+            let theirs = ServerTags::of(member).and_then(|tags| tags.cluster).filter(|theirs| *theirs != ours);
+            let before = self.members.iter().find(|old| old.id == member.id).and_then(ServerTags::of);
+            if let Some(theirs) = theirs
+                && before.and_then(|tags| tags.cluster) != Some(theirs)
+            {
+                tracing::warn!(
+                    "server {} at {} belongs to cluster {theirs}, this one to {ours}: they were bootstrapped apart and stay \
+                     two; empty the data directory of one of them to let it join the other, or correct its retry_join",
+                    member.name,
+                    member.address
+                );
+            }
+        }
     }
 
     fn tell_replica(&mut self) {

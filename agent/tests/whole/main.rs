@@ -7,4 +7,5 @@ mod cluster;
 mod dev;
 mod dig;
 mod endpoint;
+mod faces;
 mod road;
