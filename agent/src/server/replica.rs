@@ -32,6 +32,7 @@ const WRITES_MAX: usize = 65_536;
 pub struct Peer {
     pub name: NodeName,
     pub rpc: SocketAddr,
+    pub engine: Option<EngineId>,
 }
 
 /// A committed entry that this release cannot read: the server must stop rather than diverge.
@@ -60,6 +61,16 @@ struct LogClock {
     since: Instant,
 }
 
+/// What a replica starts from.
+pub struct Start {
+    pub store: Store,
+    /// The index of the engine's snapshot, if it has one: `store` is the state there.
+    pub snapshot: Option<Index>,
+    /// The first number of an ask. Asks must not repeat across restarts: an answer to a former life must not be taken for
+    /// one to this.
+    pub first_ask: u64,
+}
+
 /// See the module's page.
 pub struct Replica {
     pub me: EngineId,
@@ -67,7 +78,7 @@ pub struct Replica {
     lease: Lease,
     store: Store,
     /// A state that arrived beside a letter, until the engine installs it.
-    arrived: Option<Store>,
+    arrived: Option<(Index, Store)>,
     /// The state of the last compaction or installation: what a peer that lags is sent.
     saved: Option<(Index, Store)>,
     writes: BTreeMap<Index, (Ticket, u64)>,
@@ -91,15 +102,16 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// `store` is the state that the engine starts from.
+    /// `store` is the state that the engine starts from, at the index of the snapshot that it was started with.
     #[must_use]
-    pub fn new(me: EngineId, engine: Raft, lease: Lease, store: Store, first_ask: u64, now: Instant) -> Self {
+    pub fn new(me: EngineId, engine: Raft, lease: Lease, start: Start, now: Instant) -> Self {
         let status = engine.status();
+        let Start { store, snapshot, first_ask } = start;
         Self {
             me,
             engine,
             lease,
-            saved: Some((store.index(), store.clone())),
+            saved: snapshot.map(|index| (index, store.clone())),
             view: View { store: store.clone(), ..View::default() },
             store,
             arrived: None,
@@ -156,8 +168,11 @@ impl Replica {
     }
 
     pub fn letter(&mut self, from: EngineId, letter: Letter, state: Option<Store>, now: Instant) {
-        if letter.needs_state().is_some() {
-            self.arrived = state;
+        if let Some(index) = letter.needs_state() {
+            // Without its state the letter means nothing; the sender hears that it was lost.
+            let Some(state) = state else { return };
+            tracing::debug!(%from, %index, "a snapshot arrived");
+            self.arrived = Some((index, state));
         }
         if self.status.leader == Some(from) {
             self.view.heard = now;
@@ -293,6 +308,7 @@ impl Replica {
             if !self.engine.needs_compaction() || self.saved.as_ref().is_some_and(|(index, _)| *index == applied) {
                 break;
             }
+            tracing::debug!(%applied, "compacts the log");
             self.saved = Some((applied, self.store.clone()));
             self.engine.compact(applied);
         }
@@ -306,11 +322,10 @@ impl Replica {
         self.send(ready.now, effects);
         let state = ready.store.iter().find_map(|write| match write {
             Write::Install(snapshot) => {
-                let arrived = self.arrived.take();
-                self.saved = arrived.map(|store| (snapshot.index, store));
-                self.saved.as_ref().map(|(_, store)| store.clone())
+                self.saved = self.arrived.take().filter(|(index, _)| *index == snapshot.index);
+                self.saved_at(snapshot.index)
             }
-            Write::Compact(_) => self.saved.as_ref().map(|(_, store)| store.clone()),
+            Write::Compact(snapshot) => self.saved_at(snapshot.index),
             _ => None,
         });
         effects.push(Effect::Store { batch: ready.batch.0, writes: ready.store, sync: ready.sync, state });
@@ -328,17 +343,31 @@ impl Replica {
         Ok(())
     }
 
-    fn send(&self, letters: Vec<(EngineId, Letter)>, effects: &mut Vec<Effect>) {
+    fn send(&mut self, letters: Vec<(EngineId, Letter)>, effects: &mut Vec<Effect>) {
         for (to, letter) in letters {
-            let state = letter.needs_state().and_then(|index| {
-                self.saved.as_ref().filter(|(saved, _)| *saved == index).map(|(_, store)| store.clone())
-            });
+            let needed = letter.needs_state();
+            let state = needed.and_then(|index| self.saved_at(index));
+            if needed.is_some() && state.is_none() {
+                // A newer snapshot has replaced the one this letter speaks of: the engine makes another letter.
+                self.engine.peer(to, News::SnapshotLost);
+                continue;
+            }
+            if let Some(index) = needed {
+                tracing::info!(%to, %index, "sends a snapshot");
+            }
             effects.push(Effect::Letter { to, address: self.address(to), letter, state });
         }
     }
 
-    fn address(&self, peer: EngineId) -> Option<SocketAddr> {
-        self.status.members.node(peer).and_then(|node| self.peers.get(&node)).map(|peer| peer.rpc)
+    /// The state at a snapshot's index, if it is still kept.
+    fn saved_at(&self, index: Index) -> Option<Store> {
+        self.saved.as_ref().filter(|(saved, _)| *saved == index).map(|(_, store)| store.clone())
+    }
+
+    /// By the engine that gossip says is there: a newcomer does not know the members of the log yet, and an emptied
+    /// server is not the one that was there before.
+    fn address(&self, to: EngineId) -> Option<SocketAddr> {
+        self.peers.values().find(|peer| peer.engine == Some(to)).map(|peer| peer.rpc)
     }
 
     fn apply(&mut self, committed: Committed) -> Result<(), Diverging> {
@@ -356,8 +385,9 @@ impl Replica {
             }
             Committed::Nothing { index } => self.answer_write(index, None),
             Committed::Snapshot(snapshot) => {
-                if let Some((_, store)) = self.saved.as_ref().filter(|(index, _)| *index == snapshot.index) {
-                    self.store = store.clone();
+                tracing::info!(index = %snapshot.index, "takes over a snapshot");
+                if let Some(store) = self.saved_at(snapshot.index) {
+                    self.store = store;
                 }
                 self.replaced = true;
                 let passed = self.writes.split_off(&Index(snapshot.index.0 + 1));

@@ -4,7 +4,7 @@
 //! Without a socket, disk or clock: letters, gossip's news and time come in, effects go out.
 
 use super::reconcile::Reconciler;
-use super::replica::{Diverging, Peer, Replica};
+use super::replica::{Diverging, Peer, Replica, Start};
 use super::tags::{OwnServer, ServerTags};
 use super::voters::{Electorate, Progress};
 use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
@@ -101,7 +101,8 @@ impl Role {
             Some(_) => {
                 let raft =
                     Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
-                Some(replica(engine, raft, store, &config.raft, &mut dice, now))
+                let state = (store, snapshot.as_ref().map(|snapshot| snapshot.index));
+                Some(replica(engine, raft, state, &config.raft, &mut dice, now))
             }
         };
         Ok(Self {
@@ -188,7 +189,9 @@ impl Role {
             .iter()
             .filter_map(|member| ServerTags::of(member).map(|tags| (member, tags)))
             .filter(|(_, tags)| tags.datacenter == *datacenter)
-            .map(|(member, tags)| (member.id, Peer { name: member.name.clone(), rpc: tags.rpc }))
+            .map(|(member, tags)| {
+                (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine })
+            })
             .collect();
         if let Some(replica) = &mut self.replica {
             replica.peers(peers);
@@ -245,8 +248,8 @@ impl Role {
         match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
             Ok(raft) => {
                 self.cluster = Some(cluster);
-                self.replica =
-                    Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
+                let state = (Store::default(), snapshot.map(|snapshot| snapshot.index));
+                self.replica = Some(replica(self.engine, raft, state, &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -381,7 +384,8 @@ impl Role {
         let mut commands =
             self.reconciler.wish(now, &self.members, replica.store(), self.config.me, self.config.reap_after);
         commands.extend(level_wish(&self.members, replica.store(), &self.config.datacenter));
-        let more = commands.len() > WRITES_A_PASS;
+        // What was wished for now is looked at again soon: it may not have come about.
+        let mut wished = !commands.is_empty();
         for command in commands.into_iter().take(WRITES_A_PASS) {
             match replica.propose(command, now) {
                 Ok((index, _)) => self.under_way = index,
@@ -396,6 +400,7 @@ impl Role {
             let datacenter = &self.config.datacenter;
             let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
             if let Some(wish) = wish {
+                wished = true;
                 match replica.change(&wish) {
                     Ok(()) => {
                         tracing::info!(voters = wish.voters.len(), learners = wish.learners.len(), "changes servers")
@@ -404,7 +409,7 @@ impl Role {
                 }
             }
         }
-        let busy = more || self.electorate.waits() || self.reconciler.waits() || replica.status().changing;
+        let busy = wished || self.electorate.waits() || self.reconciler.waits() || replica.status().changing;
         self.next_pass = now + if busy { SHORT_PASS } else { FULL_PASS };
     }
 }
@@ -416,14 +421,14 @@ fn no_leader(ticket: Ticket) -> Effect {
 fn replica(
     engine: EngineId,
     raft: Raft,
-    store: Store,
+    state: (Store, Option<Index>),
     config: &raft::Config,
     dice: &mut Dice,
     now: Instant,
 ) -> Replica {
-    // Asks must not repeat across restarts: an answer to a former life must not be taken for one to this.
-    let first_ask = dice.number() >> 1;
-    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, first_ask, now)
+    let (store, snapshot) = state;
+    let start = Start { store, snapshot, first_ask: dice.number() >> 1 };
+    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), start, now)
 }
 
 /// The feature level rises once every server that lives reads it.

@@ -5,7 +5,7 @@ use super::{frame, whole};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter, News};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Submission, Submitted};
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Signature, Submission, Submitted};
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
 use bytes::Bytes;
@@ -89,6 +89,17 @@ impl Client {
     /// Whose letters these are.
     pub fn sign(&self, from: EngineId) {
         let _ = self.from.set(from);
+    }
+
+    /// Whose letters are for this server.
+    #[must_use]
+    pub fn engine(&self) -> Option<EngineId> {
+        self.from.get().copied()
+    }
+
+    /// Who writes, and to whom: an address may belong to somebody else by now, such as an emptied server.
+    fn signature(&self, to: EngineId) -> Bytes {
+        rpc::encode(&Signature { from: self.engine().unwrap_or_default(), to })
     }
 
     async fn connection(&self, to: SocketAddr, class: Class) -> Result<Sender, Failed> {
@@ -224,8 +235,7 @@ impl Client {
     ) {
         if let Ok(mut sender) = self.connect(address).await {
             let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Reconnected });
-            let from = rpc::encode(&self.from.get());
-            let body = Letters { first: Some(frame(&from)), queue }.boxed_unsync();
+            let body = Letters { first: Some(frame(&self.signature(to))), queue }.boxed_unsync();
             let _ = post(&mut sender, "/letters", body).await;
         }
         // Let a dead address rest a moment, so that each dropped letter does not dial again.
@@ -254,13 +264,16 @@ impl Client {
         });
         let sent = async {
             let mut sender = self.connect(address).await?;
-            let head = [frame(&rpc::encode(&self.from.get())), frame(&letter.encode())].concat();
+            let head = [frame(&self.signature(to)), frame(&letter.encode())].concat();
             let body = Letters { first: Some(head.into()), queue }.boxed_unsync();
             let response = post(&mut sender, "/state", body).await.or(Err(Failed::Lost))?;
             if response.status() == StatusCode::OK { Ok(()) } else { Err(Failed::Lost) }
         }
         .await;
         encoder.abort();
+        if let Err(failed) = &sent {
+            tracing::warn!(%to, %address, "a snapshot was not delivered: {failed:?}");
+        }
         let news = if sent.is_ok() { News::SnapshotArrived } else { News::SnapshotLost };
         let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news });
     }
