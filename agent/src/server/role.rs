@@ -409,7 +409,8 @@ impl Role {
                 }
             }
         }
-        let busy = wished || self.electorate.waits() || self.reconciler.waits() || replica.status().changing;
+        let on_probation = !replica.status().members.learners.is_empty();
+        let busy = wished || on_probation || self.reconciler.waits() || replica.status().changing;
         self.next_pass = now + if busy { SHORT_PASS } else { FULL_PASS };
     }
 }

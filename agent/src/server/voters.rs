@@ -83,12 +83,6 @@ impl Electorate {
         self.promote(now, current, alive)
     }
 
-    /// Whether a learner is on probation, so that time alone may change the wish.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        !self.well_since.is_empty()
-    }
-
     fn watch_learners(
         &mut self,
         now: Instant,
@@ -116,7 +110,7 @@ impl Electorate {
         let ready = |learner: &&Voter| {
             self.well_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= STABLE_AFTER)
         };
-        let learner = current.learners.iter().find(ready)?.clone();
+        let learner = *current.learners.iter().find(ready)?;
         let mut wish = current.clone();
         let gone = wish
             .voters
