@@ -23,6 +23,10 @@ use uuid::Uuid;
 
 /// How long a leave may take before the agent goes anyway.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+/// How long an heir has to take leadership; a server that got none by the end of the leave lets the others elect.
+const OFFER_PATIENCE: Duration = Duration::from_secs(1);
+/// What is left for the farewell when leadership could not be handed over.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
 /// See the module's page.
 pub struct Agent {
@@ -48,7 +52,8 @@ pub struct Agent {
 struct Leaving {
     tickets: Vec<Ticket>,
     deadline: Instant,
-    transferred: bool,
+    /// When leadership is offered next; an offer that the heir does not take is made again.
+    next_offer: Instant,
 }
 
 /// The parts of an agent, made by whoever starts it.
@@ -149,9 +154,11 @@ impl Agent {
             Act::Local(change) => self.owned.change(now, ticket, *change),
             Act::Leave => {
                 let deadline = now + LEAVE_PATIENCE;
-                let leaving = Leaving { tickets: Vec::new(), deadline, transferred: false };
+                let leaving = Leaving { tickets: Vec::new(), deadline, next_offer: now };
                 self.leaving.get_or_insert(leaving).tickets.push(ticket);
-                self.begin_to_leave(now);
+                // Its node is about to be taken off the catalog: nothing of this agent's may put it there again.
+                self.owned.stop_syncing();
+                self.begin_to_leave(now, effects);
             }
             Act::ForceLeave { node, prune } => {
                 let answer = match self.gossip.force_leave(now, &node, prune) {
@@ -166,13 +173,16 @@ impl Agent {
     }
 
     /// A leader hands over before it goes, so that writes do not stop for an election.
-    fn begin_to_leave(&mut self, now: Instant) {
+    fn begin_to_leave(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(leaving) = &mut self.leaving else { return };
         let transferring = self.role.as_mut().is_some_and(|role| {
-            let first = !std::mem::replace(&mut leaving.transferred, true);
-            if first { role.hand_over() } else { role.leads() }
+            if now < leaving.next_offer {
+                return role.leads();
+            }
+            leaving.next_offer = now + OFFER_PATIENCE;
+            role.hand_over(effects)
         });
-        if !transferring || now >= leaving.deadline {
+        if !transferring || now + FAREWELL_TIME >= leaving.deadline {
             self.gossip.leave(now);
         }
     }
@@ -193,13 +203,14 @@ impl Agent {
                 self.retag(now);
                 self.drain_gossip(now, effects);
             }
-            if serves && !std::mem::replace(&mut self.serves, serves) {
+            let served = std::mem::replace(&mut self.serves, serves);
+            if serves && !served {
                 self.owned.server_known(now);
             }
         }
         self.local_changed |= self.owned.finish(now, effects);
         if self.leaving.is_some() {
-            self.begin_to_leave(now);
+            self.begin_to_leave(now, effects);
             self.drain_gossip(now, effects);
         }
         if self.leaving.as_ref().is_some_and(|leaving| now >= leaving.deadline) {

@@ -140,6 +140,8 @@ pub struct Bootstrap {
     now: Instant,
     repeat_at: Instant,
     started: bool,
+    /// The cluster it belongs to, once that is on the disk.
+    joined: Option<Uuid>,
 }
 
 impl Bootstrap {
@@ -164,6 +166,7 @@ impl Bootstrap {
             now: Instant(0),
             repeat_at: Instant(0),
             started: false,
+            joined: None,
         };
         bootstrap.count_own();
         Ok(bootstrap)
@@ -205,7 +208,7 @@ impl Bootstrap {
                 let killed = self.vow.promised.as_ref().is_some_and(|bound| {
                     bound.cluster == cluster && bound.members.contains(&by) && !self.promises.contains(&by)
                 });
-                if killed && !self.started && self.vow.refused.len() < REFUSALS_MAX {
+                if killed && !self.started && self.joined.is_none() && self.vow.refused.len() < REFUSALS_MAX {
                     self.vow.promised = None;
                     self.vow.refused.insert(cluster);
                     self.save(&mut out);
@@ -222,6 +225,17 @@ impl Bootstrap {
             self.start(&mut out);
         }
         out
+    }
+
+    /// The disk knows that this server belongs to a cluster: it never promises anything again, and says so to whoever asks.
+    /// Without that, an emptied server that proposed a cluster to members of its old one would wait for them for ever.
+    pub const fn joined(&mut self, cluster: Uuid) {
+        self.joined = Some(cluster);
+    }
+
+    #[must_use]
+    pub const fn has_joined(&self) -> bool {
+        self.joined.is_some()
     }
 
     /// The last [`Output::Persist`] is on the disk.
@@ -309,6 +323,18 @@ impl Bootstrap {
             return;
         }
         let cluster = proposal.cluster;
+        if let Some(ours) = self.joined {
+            // A member of the proposed cluster itself has surely promised it: nobody starts before all have.
+            let letter = if ours == cluster {
+                Letter::Promised { proposal, by: self.me, answer: true }
+            } else {
+                Letter::Refused { cluster, by: self.me }
+            };
+            if !answer {
+                out.push(Output::Send { to: by.node, letter });
+            }
+            return;
+        }
         if let Some(bound) = &self.vow.promised {
             if *bound == proposal {
                 self.promises.insert(by);

@@ -39,6 +39,8 @@ pub struct Owned {
     sync_effects: Vec<SyncEffect>,
     answers: Vec<(Ticket, Result<(), Refused>)>,
     changed: bool,
+    /// The agent is leaving: the catalog is told nothing more.
+    silent: bool,
 }
 
 impl Owned {
@@ -54,6 +56,7 @@ impl Owned {
             sync_effects: Vec::new(),
             answers: Vec::new(),
             changed: true,
+            silent: false,
         };
         for refused in owned.local.define(now, services, checks, &mut owned.local_effects) {
             tracing::error!("a definition of the configuration is left out: {refused}");
@@ -64,7 +67,8 @@ impl Owned {
 
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.local.deadline().into_iter().chain(self.sync.deadline()).min()
+        let sync = self.sync.deadline().filter(|_| !self.silent);
+        self.local.deadline().into_iter().chain(sync).min()
     }
 
     /// The services and checks as readers see them.
@@ -116,6 +120,11 @@ impl Owned {
         self.sync.leader_known(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
     }
 
+    /// From now on the catalog is neither asked nor told anything.
+    pub const fn stop_syncing(&mut self) {
+        self.silent = true;
+    }
+
     /// How many members live: the more there are, the rarer each one syncs fully.
     pub const fn cluster_size(&mut self, members: usize) {
         self.sync.set_members(members);
@@ -136,6 +145,10 @@ impl Owned {
             }
         }
         let changed = std::mem::take(&mut self.changed);
+        if self.silent {
+            self.sync_effects.clear();
+            return changed;
+        }
         if changed {
             self.sync.local_changed(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
         }

@@ -8,10 +8,11 @@
 use super::tags::ServerTags;
 use crate::gossip::{Member, MemberStatus};
 use crate::time::Instant;
-use lictor_catalog::model::{CheckId, NodeName, Weights};
+use lictor_catalog::model::{CheckId, NodeName, Weights, folded};
 use lictor_catalog::{Check, Command, Deregister, Node, Query, Register, Rows, Service, Status, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The check that speaks for gossip.
 pub const SERF_HEALTH: &str = "serfHealth";
@@ -24,6 +25,7 @@ const UNKNOWN_GRACE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Reconciler {
     unknown_since: BTreeMap<NodeName, Instant>,
+    due: Option<Instant>,
 }
 
 impl Reconciler {
@@ -33,19 +35,25 @@ impl Reconciler {
         now: Instant,
         members: &[Member],
         store: &Store,
-        me: uuid::Uuid,
+        me: Uuid,
         reap_after: Duration,
     ) -> Vec<Command> {
-        let mut commands: Vec<Command> = members.iter().flat_map(|member| member_wish(member, store, me)).collect();
-        let known: BTreeSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        let living: BTreeSet<Uuid> = members.iter().filter(|member| lives(member)).map(|member| member.id).collect();
+        let wishes = members.iter().flat_map(|member| member_wish(member, store, me, &living));
+        let mut commands: Vec<Command> = wishes.collect();
+        // Names are compared as the catalog does.
+        let known: BTreeSet<_> = members.iter().map(|member| folded(&member.name)).collect();
         let (_, rows) = Query::Nodes { meta: Vec::new() }.run(store, &lictor_catalog::AllowAll);
         let Rows::Nodes(nodes) = rows else { return commands };
-        let strangers = nodes.iter().filter(|node| !known.contains(node.name.as_str()));
+        let strangers = nodes.iter().filter(|node| !known.contains(&folded(&node.name)));
         let mut unknown_since = BTreeMap::new();
+        self.due = None;
         for node in strangers {
             let Some(health) = serf_health(store, &node.name) else { continue };
             let since = self.unknown_since.get(&node.name).copied().unwrap_or(now);
             unknown_since.insert(node.name.clone(), since);
+            let next = if health == Status::Critical { reap_after } else { UNKNOWN_GRACE.min(reap_after) };
+            self.due = self.due.into_iter().chain([since + next]).min();
             if now.since(since) >= reap_after {
                 commands.push(Command::Deregister(Deregister::Node(node.name.clone())));
             } else if now.since(since) >= UNKNOWN_GRACE && health != Status::Critical {
@@ -58,20 +66,30 @@ impl Reconciler {
 
     /// When a stranger has to be looked at again.
     #[must_use]
-    pub fn waits(&self) -> bool {
-        !self.unknown_since.is_empty()
+    pub const fn due(&self) -> Option<Instant> {
+        self.due
     }
+}
+
+const fn lives(member: &Member) -> bool {
+    matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect)
 }
 
 fn serf_health(store: &Store, node: &NodeName) -> Option<Status> {
     store.check(node, SERF_HEALTH).map(|check| check.status)
 }
 
-fn member_wish(member: &Member, store: &Store, me: uuid::Uuid) -> Vec<Command> {
+fn member_wish(member: &Member, store: &Store, me: Uuid, living: &BTreeSet<Uuid>) -> Vec<Command> {
     let stored = store.node(&member.name);
     // The row may belong to somebody who had the name before: his death says nothing about its present owner.
     let mine = stored.is_some_and(|node| node.id == Some(member.id));
     match member.status {
+        // Two that live have one name: the first keeps it, or each pass would throw out the other's services.
+        MemberStatus::Alive | MemberStatus::Suspect
+            if stored.is_some_and(|node| node.id.is_some_and(|id| id != member.id && living.contains(&id))) =>
+        {
+            Vec::new()
+        }
         MemberStatus::Alive | MemberStatus::Suspect => alive_wish(member, store, stored.map(|node| &**node)),
         MemberStatus::Dead if mine && serf_health(store, &member.name) != Some(Status::Critical) => {
             vec![health_write(&member.name, Status::Critical)]

@@ -6,12 +6,13 @@
 use crate::consensus::lease::Lease;
 use crate::consensus::raft::Raft;
 use crate::consensus::{Batch, Committed, Engine as _, EngineId, Letter, Members, News, Ready, Refused, Status, Write};
+use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Ticket};
 use crate::rpc::Unserved;
 use crate::time::Instant;
 use crate::view::{Leader, Server, View};
 use lictor_catalog::model::NodeName;
-use lictor_catalog::{Command, Entry, Index, Outcome, Store, Touched};
+use lictor_catalog::{Command, Entry, Index, Outcome, Store, Touched, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use uuid::Uuid;
 pub const TICK: Duration = Duration::from_millis(50);
 /// Ticks between two asks for the lease: the heartbeat's own rhythm.
 const ASK_TICKS: u64 = 2;
+/// An ask that has not been answered for so many ticks was lost. Long against any round trip: an answer that comes after
+/// its ask was given up helps nobody.
+const ASK_LOST_TICKS: u64 = 20;
 /// Reads that wait for a quorum at most; more are refused.
 const READS_MAX: usize = 16_384;
 /// Writes that wait to be applied at most; more are refused.
@@ -32,15 +36,21 @@ const WRITES_MAX: usize = 65_536;
 pub struct Peer {
     pub name: NodeName,
     pub rpc: SocketAddr,
+    /// The log store that answers there now.
     pub engine: Option<EngineId>,
 }
 
-/// A committed entry that this release cannot read: the server must stop rather than diverge.
+/// Going on would make this server's catalog another than its peers': it must stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("log entry {index}: {cause}")]
-pub struct Diverging {
-    pub index: Index,
-    pub cause: lictor_catalog::command::Unreadable,
+pub enum Diverging {
+    /// Written by a release that this one cannot read.
+    #[error("log entry {index}: {cause}")]
+    Unreadable { index: Index, cause: lictor_catalog::command::Unreadable },
+    #[error(
+        "the snapshot at index {0} was installed, but its catalog is not here: this is a bug of lictor; empty the data directory \
+         and start again, the server is copied from the others"
+    )]
+    NoState(Index),
 }
 
 /// Reads that wait until a quorum has spoken, and then until its index is applied.
@@ -49,8 +59,35 @@ struct Reads {
     next_ask: u64,
     /// Waiting to be carried by the next ask.
     queued: Vec<Ticket>,
-    /// Under way. An ask may never be answered: its tickets then ride with the next one.
-    asked: BTreeMap<u64, Vec<Ticket>>,
+    /// Under way, with the tick of the ask. An ask may never be answered: its tickets then ride with a later one.
+    asked: BTreeMap<u64, (u64, Vec<Ticket>)>,
+}
+
+impl Reads {
+    fn waiting(&self) -> usize {
+        self.queued.len() + self.asked.values().map(|(_, tickets)| tickets.len()).sum::<usize>()
+    }
+
+    /// Whoever rode with an ask made at `tick` or before rides again.
+    fn strand(&mut self, tick: u64) {
+        let stranded = self.asked.extract_if(.., |_, (at, _)| *at <= tick).flat_map(|(_, (_, tickets))| tickets);
+        self.queued.extend(stranded);
+    }
+
+    /// An answer says how far the truth reached when it was asked for, and so answers every earlier ask too.
+    fn answered(&mut self, ask: u64) -> impl Iterator<Item = Ticket> {
+        let later = self.asked.split_off(&ask.saturating_add(1));
+        std::mem::replace(&mut self.asked, later).into_values().flat_map(|(_, tickets)| tickets)
+    }
+}
+
+/// How a follower learns that it has caught up: the leader tells how far the truth reached after this server started.
+#[derive(Clone, Copy, Debug, Default)]
+struct CatchUp {
+    /// The first ask of this life.
+    first: Option<u64>,
+    /// Applied once this is reached, it has caught up.
+    target: Option<Index>,
 }
 
 /// Log time (DESIGN §2): it stands still between leaders, so deadlines only lengthen.
@@ -61,24 +98,16 @@ struct LogClock {
     since: Instant,
 }
 
-/// What a replica starts from.
-pub struct Start {
-    pub store: Store,
-    /// The index of the engine's snapshot, if it has one: `store` is the state there.
-    pub snapshot: Option<Index>,
-    /// The first number of an ask. Asks must not repeat across restarts: an answer to a former life must not be taken for
-    /// one to this.
-    pub first_ask: u64,
-}
-
 /// See the module's page.
 pub struct Replica {
     pub me: EngineId,
     engine: Raft,
     lease: Lease,
     store: Store,
-    /// A state that arrived beside a letter, until the engine installs it.
-    arrived: Option<(Index, Store)>,
+    /// States that arrived beside letters in this turn; the engine installs at most one of them.
+    arrived: BTreeMap<Index, Store>,
+    /// The state that the engine was told to compact to.
+    compacting: Option<(Index, Store)>,
     /// The state of the last compaction or installation: what a peer that lags is sent.
     saved: Option<(Index, Store)>,
     writes: BTreeMap<Index, (Ticket, u64)>,
@@ -87,46 +116,50 @@ pub struct Replica {
     clock: Option<LogClock>,
     /// What is published, and what has changed since.
     view: View,
-    touched: BTreeSet<lictor_catalog::Watch>,
+    touched: BTreeSet<Watch>,
     replaced: bool,
+    /// A node appeared, changed or went since the leader's work last looked.
+    nodes_changed: bool,
     dirty: bool,
     answers: Vec<(Ticket, Answer)>,
     peers: BTreeMap<Uuid, Peer>,
     next_tick: Instant,
     ticks: u64,
-    /// Applied once this is reached, a follower has caught up.
-    catch_up: Option<(u64, Option<Index>)>,
+    catch_up: CatchUp,
     status: Status,
     /// The disk is full: proposals are refused until it has space again.
     disk_full: bool,
 }
 
 impl Replica {
-    /// `store` is the state that the engine starts from, at the index of the snapshot that it was started with.
+    /// `store` is the state at the engine's snapshot. `dice`: asks and the ids of writes must not repeat across servers and
+    /// restarts, or an answer to one life, or the entry of another leader, would be taken for an answer to this.
     #[must_use]
-    pub fn new(me: EngineId, engine: Raft, lease: Lease, start: Start, now: Instant) -> Self {
+    pub fn new(me: EngineId, engine: Raft, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
         let status = engine.status();
-        let Start { store, snapshot, first_ask } = start;
         Self {
             me,
             engine,
             lease,
-            saved: snapshot.map(|index| (index, store.clone())),
+            // The snapshot's own index: that of the store is of its last command and may be lower.
+            saved: Some((status.applied, store.clone())),
             view: View { store: store.clone(), ..View::default() },
             store,
-            arrived: None,
+            arrived: BTreeMap::new(),
+            compacting: None,
             writes: BTreeMap::new(),
-            next_write: 1,
-            reads: Reads { next_ask: first_ask, ..Reads::default() },
+            next_write: dice.number(),
+            reads: Reads { next_ask: dice.number() >> 1, ..Reads::default() },
             clock: None,
             touched: BTreeSet::new(),
             replaced: true,
+            nodes_changed: false,
             dirty: true,
             answers: Vec::new(),
             peers: BTreeMap::new(),
             next_tick: now + TICK,
             ticks: 0,
-            catch_up: None,
+            catch_up: CatchUp::default(),
             status,
             disk_full: false,
         }
@@ -154,6 +187,11 @@ impl Replica {
         self.view.caught_up && self.view.leader.is_some()
     }
 
+    /// Whether nodes have changed since this was last asked.
+    pub const fn nodes_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.nodes_changed, false)
+    }
+
     #[must_use]
     pub const fn deadline(&self) -> Instant {
         self.next_tick
@@ -168,11 +206,14 @@ impl Replica {
     }
 
     pub fn letter(&mut self, from: EngineId, letter: Letter, state: Option<Store>, now: Instant) {
-        if let Some(index) = letter.needs_state() {
-            // Without its state the letter means nothing; the sender hears that it was lost.
-            let Some(state) = state else { return };
-            tracing::debug!(%from, %index, "a snapshot arrived");
-            self.arrived = Some((index, state));
+        match (letter.needs_state(), state) {
+            (Some(index), Some(state)) => drop(self.arrived.insert(index, state)),
+            // Installed without its state it would leave the catalog as it was, behind a log that says otherwise.
+            (Some(index), None) => {
+                tracing::warn!("{from} sent the snapshot at index {index} without its state; it will be sent again");
+                return;
+            }
+            (None, _) => {}
         }
         if self.status.leader == Some(from) {
             self.view.heard = now;
@@ -199,7 +240,12 @@ impl Replica {
 
     pub fn write(&mut self, ticket: Ticket, command: Command, now: Instant) {
         match self.propose(command, now) {
-            Ok((index, id)) => drop(self.writes.insert(index, (ticket, id))),
+            Ok((index, id)) => {
+                // A former proposal at this place is not in the log of this leader, and so surely lost.
+                if let Some((lost, _)) = self.writes.insert(index, (ticket, id)) {
+                    self.answers.push((lost, Answer::Unserved(Unserved::NoLeader)));
+                }
+            }
             Err(why) => self.answers.push((ticket, Answer::Unserved(why))),
         }
     }
@@ -214,7 +260,7 @@ impl Replica {
         };
         let elapsed = u64::try_from(now.since(clock.since).as_millis()).unwrap_or(u64::MAX);
         let id = self.next_write;
-        self.next_write += 1;
+        self.next_write = id.wrapping_add(1);
         let entry = Entry { time_ms: clock.base_ms.saturating_add(elapsed), id, command };
         match self.engine.propose(entry.encode()) {
             Ok(index) => Ok((index, id)),
@@ -224,7 +270,7 @@ impl Replica {
     }
 
     pub fn read_index(&mut self, ticket: Ticket, now: Instant) {
-        if self.reads.queued.len() >= READS_MAX {
+        if self.reads.waiting() >= READS_MAX {
             self.answers.push((ticket, Answer::Unserved(Unserved::Busy)));
             return;
         }
@@ -242,7 +288,7 @@ impl Replica {
         match self.engine.read_index(ask) {
             Ok(()) => {
                 let tickets = std::mem::take(&mut self.reads.queued);
-                self.reads.asked.insert(ask, tickets);
+                self.reads.asked.insert(ask, (self.ticks, tickets));
             }
             Err(_) if !self.status.leading => {
                 let refused = self.reads.queued.drain(..);
@@ -258,23 +304,30 @@ impl Replica {
         self.engine.change(members)
     }
 
-    pub fn transfer(&mut self, to: EngineId) -> Result<(), Refused> {
-        self.engine.transfer(to)
+    /// Hands leadership over. The heir may be elected inside the lease, so readers lose it before he is told.
+    pub fn transfer(&mut self, to: EngineId, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+        self.engine.transfer(to)?;
+        self.status = self.engine.status();
+        self.view.lease_until = self.lease.until(&self.status);
+        self.dirty = true;
+        self.publish(effects);
+        Ok(())
     }
 
-    /// Ticks that are due. Missed ones are not made up for.
+    /// The tick that is due. Ticks are at least one `TICK` apart, however late they come: the lease counts on a voter
+    /// that needs the whole of its ticks to forget its leader.
     pub fn timer(&mut self, now: Instant) {
         if now < self.next_tick {
             return;
         }
-        self.next_tick = (self.next_tick + TICK).max(now);
+        self.next_tick = now + TICK;
         self.ticks += 1;
         self.engine.tick();
         self.status = self.engine.status();
         if self.ticks.is_multiple_of(ASK_TICKS) {
-            // Whoever rode with an unanswered ask rides again.
-            let stranded: Vec<Ticket> = std::mem::take(&mut self.reads.asked).into_values().flatten().collect();
-            self.reads.queued.extend(stranded);
+            // How long ago the leader was heard is news.
+            self.dirty = true;
+            self.reads.strand(self.ticks.saturating_sub(ASK_LOST_TICKS));
             if self.status.leading || !self.reads.queued.is_empty() {
                 self.ask(now);
             }
@@ -284,13 +337,14 @@ impl Replica {
 
     /// A server that never caught up asks the leader how far the truth reaches.
     fn ask_to_catch_up(&mut self) {
-        if self.view.caught_up || self.status.leading || matches!(self.catch_up, Some((_, Some(_)))) {
+        if self.view.caught_up || self.status.leading || self.catch_up.target.is_some() {
             return;
         }
         let ask = self.reads.next_ask;
         self.reads.next_ask += 1;
-        if self.engine.read_index(ask).is_ok() {
-            self.catch_up = Some((ask, None));
+        // Any later answer will do as well: a slow leader must not find each of its answers given up already.
+        if self.engine.read_index(ask).is_ok() && self.catch_up.first.is_none() {
+            self.catch_up.first = Some(ask);
         }
     }
 
@@ -304,30 +358,53 @@ impl Replica {
                 self.carry_out(ready, effects)?;
             }
             self.status = self.engine.status();
-            let applied = self.status.applied;
-            if !self.engine.needs_compaction() || self.saved.as_ref().is_some_and(|(index, _)| *index == applied) {
+            if !self.begin_compaction() && !self.ask_again(now) {
                 break;
             }
-            tracing::debug!(%applied, "compacts the log");
-            self.saved = Some((applied, self.store.clone()));
-            self.engine.compact(applied);
         }
+        self.arrived.clear();
         self.settle(now);
         self.publish(effects);
         effects.extend(self.answers.drain(..).map(|(ticket, answer)| Effect::Answer { ticket, answer }));
         Ok(())
     }
 
+    /// `true`: the engine has more to say.
+    fn begin_compaction(&mut self) -> bool {
+        let applied = self.status.applied;
+        if !self.engine.needs_compaction() || self.compacting.as_ref().is_some_and(|(index, _)| *index == applied) {
+            return false;
+        }
+        self.compacting = Some((applied, self.store.clone()));
+        self.engine.compact(applied);
+        true
+    }
+
+    /// Reads that came while an ask was under way ride with the next one as soon as it is answered.
+    fn ask_again(&mut self, now: Instant) -> bool {
+        if self.reads.queued.is_empty() || !self.reads.asked.is_empty() {
+            return false;
+        }
+        self.ask(now);
+        !self.reads.asked.is_empty()
+    }
+
     fn carry_out(&mut self, ready: Ready, effects: &mut Vec<Effect>) -> Result<(), Diverging> {
         self.send(ready.now, effects);
-        let state = ready.store.iter().find_map(|write| match write {
-            Write::Install(snapshot) => {
-                self.saved = self.arrived.take().filter(|(index, _)| *index == snapshot.index);
-                self.saved_at(snapshot.index)
-            }
-            Write::Compact(snapshot) => self.saved_at(snapshot.index),
-            _ => None,
-        });
+        let mut state = None;
+        for write in &ready.store {
+            let (snapshot, found) = match write {
+                Write::Install(snapshot) => (snapshot, self.arrived.remove(&snapshot.index)),
+                Write::Compact(snapshot) => {
+                    let begun = self.compacting.take().filter(|(index, _)| *index == snapshot.index);
+                    (snapshot, begun.map(|(_, store)| store))
+                }
+                _ => continue,
+            };
+            let store = found.ok_or(Diverging::NoState(snapshot.index))?;
+            self.saved = Some((snapshot.index, store.clone()));
+            state = Some(store);
+        }
         effects.push(Effect::Store { batch: ready.batch.0, writes: ready.store, sync: ready.sync, state });
         let mut upto = None;
         for committed in ready.apply {
@@ -346,36 +423,30 @@ impl Replica {
     fn send(&mut self, letters: Vec<(EngineId, Letter)>, effects: &mut Vec<Effect>) {
         for (to, letter) in letters {
             let needed = letter.needs_state();
-            let state = needed.and_then(|index| self.saved_at(index));
-            if needed.is_some() && state.is_none() {
-                // A newer snapshot has replaced the one this letter speaks of: the engine makes another letter.
+            let saved = self.saved.as_ref().filter(|(saved, _)| Some(*saved) == needed);
+            let state = saved.map(|(_, store)| store.clone());
+            if needed.is_some() && (state.is_none() || self.address(to).is_none()) {
+                // The engine waits for news of every snapshot, and sends a newer one.
                 self.engine.peer(to, News::SnapshotLost);
                 continue;
-            }
-            if let Some(index) = needed {
-                tracing::info!(%to, %index, "sends a snapshot");
             }
             effects.push(Effect::Letter { to, address: self.address(to), letter, state });
         }
     }
 
-    /// The state at a snapshot's index, if it is still kept.
-    fn saved_at(&self, index: Index) -> Option<Store> {
-        self.saved.as_ref().filter(|(saved, _)| *saved == index).map(|(_, store)| store.clone())
-    }
-
-    /// By the engine that gossip says is there: a newcomer does not know the members of the log yet, and an emptied
-    /// server is not the one that was there before.
-    fn address(&self, to: EngineId) -> Option<SocketAddr> {
-        self.peers.values().find(|peer| peer.engine == Some(to)).map(|peer| peer.rpc)
+    /// Where a log store answers, as gossip tells: a server that is being added does not know the members yet, and a node
+    /// whose directory was emptied must not get the letters of its former store.
+    fn address(&self, peer: EngineId) -> Option<SocketAddr> {
+        self.peers.values().find(|found| found.engine == Some(peer)).map(|found| found.rpc)
     }
 
     fn apply(&mut self, committed: Committed) -> Result<(), Diverging> {
         self.dirty = true;
         match committed {
             Committed::Command { index, command } => {
-                let entry = Entry::decode(&command).map_err(|cause| Diverging { index, cause })?;
+                let entry = Entry::decode(&command).map_err(|cause| Diverging::Unreadable { index, cause })?;
                 let applied = self.store.apply(index, &entry);
+                self.nodes_changed |= applied.touched.watches.contains(&Watch::Nodes);
                 self.touched.extend(applied.touched.watches);
                 self.answer_write(index, Some((entry.id, applied.outcome)));
             }
@@ -385,11 +456,9 @@ impl Replica {
             }
             Committed::Nothing { index } => self.answer_write(index, None),
             Committed::Snapshot(snapshot) => {
-                tracing::info!(index = %snapshot.index, "takes over a snapshot");
-                if let Some(store) = self.saved_at(snapshot.index) {
-                    self.store = store;
-                }
-                self.replaced = true;
+                let saved = self.saved.as_ref().filter(|(index, _)| *index == snapshot.index);
+                self.store = saved.ok_or(Diverging::NoState(snapshot.index))?.1.clone();
+                (self.replaced, self.nodes_changed) = (true, true);
                 let passed = self.writes.split_off(&Index(snapshot.index.0 + 1));
                 let lost = std::mem::replace(&mut self.writes, passed);
                 self.answers.extend(lost.into_values().map(|(ticket, _)| (ticket, Answer::Unknown)));
@@ -411,13 +480,11 @@ impl Replica {
     fn safe(&mut self, ask: u64, index: Index) {
         let status = self.engine.status();
         self.lease.answered(ask, &status);
-        if let Some((own, target)) = &mut self.catch_up
-            && *own == ask
-        {
-            *target = Some(index);
+        if self.catch_up.target.is_none() && self.catch_up.first.is_some_and(|first| first <= ask) {
+            self.catch_up.target = Some(index);
         }
-        let tickets = self.reads.asked.remove(&ask).unwrap_or_default();
-        self.answers.extend(tickets.into_iter().map(|ticket| (ticket, Answer::ReadAt(index))));
+        let tickets = self.reads.answered(ask);
+        self.answers.extend(tickets.map(|ticket| (ticket, Answer::ReadAt(index))));
     }
 
     /// Draws the conclusions of a turn: log time, lease, readiness.
@@ -432,7 +499,7 @@ impl Replica {
         }
         let caught_up = self.view.caught_up
             || self.settled()
-            || matches!(self.catch_up, Some((_, Some(index))) if self.status.applied >= index);
+            || self.catch_up.target.is_some_and(|index| self.status.applied >= index);
         let lease_until = self.lease.until(&self.status);
         let leader = self.status.leader.and_then(|peer| {
             let id = self.status.members.node(peer)?;
@@ -442,8 +509,7 @@ impl Replica {
         let leading = self.status.leading && self.status.settled;
         self.dirty |= (caught_up, leading, self.status.epoch) != (view.caught_up, view.leading, view.epoch)
             || lease_until != view.lease_until
-            || leader != view.leader
-            || self.ticks.is_multiple_of(ASK_TICKS);
+            || leader != view.leader;
         (view.caught_up, view.leading, view.epoch) = (caught_up, leading, self.status.epoch);
         (view.lease_until, view.leader) = (lease_until, leader);
         view.applied = self.status.applied;

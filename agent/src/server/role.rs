@@ -4,7 +4,7 @@
 //! Without a socket, disk or clock: letters, gossip's news and time come in, effects go out.
 
 use super::reconcile::Reconciler;
-use super::replica::{Diverging, Peer, Replica, Start};
+use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
 use super::voters::{Electorate, Progress};
 use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
@@ -31,8 +31,9 @@ const SHORT_PASS: Duration = Duration::from_secs(1);
 const BOOTSTRAP_POLL: Duration = Duration::from_millis(200);
 /// Writes of one pass; the next pass goes on.
 const WRITES_A_PASS: usize = 256;
-/// Batch numbers of writes that are not the engine's; nobody waits for them.
-const OUTSIDE: u64 = 0;
+/// Batch numbers of writes that are not the engine's, whose own begin with 1: of the cluster id, and of a promise.
+const FOUNDED: u64 = 0;
+const PROMISED: u64 = u64::MAX;
 
 /// What a server is told at its start.
 #[derive(Clone, Debug)]
@@ -95,14 +96,16 @@ impl Role {
         let Recovered { engine, cluster, promise, snapshot, vote, log, store } = recovered;
         let me = Voter { engine, node: config.me };
         let expect = if cluster.is_some() { 0 } else { config.expect as usize };
-        let bootstrap = Bootstrap::new(me, expect, promise.as_deref())?;
+        let mut bootstrap = Bootstrap::new(me, expect, promise.as_deref())?;
+        if let Some(cluster) = cluster {
+            bootstrap.joined(cluster);
+        }
         let replica = match cluster {
             None => None,
             Some(_) => {
                 let raft =
                     Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
-                let state = (store, snapshot.as_ref().map(|snapshot| snapshot.index));
-                Some(replica(engine, raft, state, &config.raft, &mut dice, now))
+                Some(replica(engine, raft, store, &config.raft, &mut dice, now))
             }
         };
         Ok(Self {
@@ -189,9 +192,7 @@ impl Role {
             .iter()
             .filter_map(|member| ServerTags::of(member).map(|tags| (member, tags)))
             .filter(|(_, tags)| tags.datacenter == *datacenter)
-            .map(|(member, tags)| {
-                (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine })
-            })
+            .map(|(member, tags)| (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine }))
             .collect();
         if let Some(replica) = &mut self.replica {
             replica.peers(peers);
@@ -231,8 +232,12 @@ impl Role {
         }
     }
 
-    /// A letter about bootstrapping. Also after the start: those who lag are still answered.
+    /// A letter about bootstrapping. Also after the start: those who lag are still answered. What comes while the disk is
+    /// being told of the cluster is dropped; it is repeated.
     pub fn bootstrap(&mut self, letter: BootstrapLetter, now: Instant, effects: &mut Vec<Effect>) {
+        if self.cluster.is_some() && !self.bootstrap.has_joined() {
+            return;
+        }
         let outputs = self.bootstrap.receive(letter);
         self.carry_out(outputs, now, effects);
     }
@@ -244,12 +249,12 @@ impl Role {
         writes.extend(snapshot.clone().map(Write::Install));
         effects.push(Effect::Cluster(cluster));
         // In order with everything the engine will store: nothing of the engine's can be durable before this is.
-        effects.push(Effect::Store { batch: OUTSIDE, writes, sync: true, state: None });
+        effects.push(Effect::Store { batch: FOUNDED, writes, sync: true, state: None });
         match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
             Ok(raft) => {
                 self.cluster = Some(cluster);
-                let state = (Store::default(), snapshot.map(|snapshot| snapshot.index));
-                self.replica = Some(replica(self.engine, raft, state, &self.config.raft, &mut self.dice, now));
+                self.replica =
+                    Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -258,11 +263,14 @@ impl Role {
     }
 
     pub fn stored(&mut self, batch: u64, now: Instant, effects: &mut Vec<Effect>) {
-        if batch == OUTSIDE {
-            let outputs = self.bootstrap.persisted();
-            self.carry_out(outputs, now, effects);
-        } else if let Some(replica) = &mut self.replica {
-            replica.stored(batch, effects);
+        match (batch, self.cluster, &mut self.replica) {
+            (FOUNDED, Some(cluster), _) => self.bootstrap.joined(cluster),
+            (PROMISED, ..) => {
+                let outputs = self.bootstrap.persisted();
+                self.carry_out(outputs, now, effects);
+            }
+            (_, _, Some(replica)) => replica.stored(batch, effects),
+            (_, _, None) => {}
         }
     }
 
@@ -277,19 +285,23 @@ impl Role {
         self.replica.as_ref().is_some_and(|replica| replica.status().leading)
     }
 
-    /// Gives leadership to another voter; `false` when there is none, or nothing to give.
-    pub fn hand_over(&mut self) -> bool {
+    /// Gives leadership to another living voter; `false` when there is none, or nothing to give.
+    pub fn hand_over(&mut self, effects: &mut Vec<Effect>) -> bool {
         let Some(replica) = &mut self.replica else { return false };
+        let living = |voter: &&Voter| {
+            self.members.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Alive)
+        };
         let status = replica.status();
         let heir = status
             .members
             .voters
             .iter()
             .filter(|voter| voter.engine != self.engine)
+            .filter(living)
             .max_by_key(|voter| status.progress.get(&voter.engine).copied().unwrap_or_default())
             .map(|voter| voter.engine);
         let leading = status.leading;
-        leading && heir.is_some_and(|heir| replica.transfer(heir).is_ok())
+        leading && heir.is_some_and(|heir| replica.transfer(heir, effects).is_ok())
     }
 
     pub fn with_replica(&mut self, act: impl FnOnce(&mut Replica)) {
@@ -322,6 +334,10 @@ impl Role {
         replica.timer(now);
         replica.finish(now, effects)?;
         let settled = replica.settled();
+        if replica.nodes_changed() {
+            // Somebody else may have written what gossip knows better, such as a node that has just left.
+            self.next_pass = self.next_pass.min(now + SHORT_PASS);
+        }
         if settled && !self.was_settled {
             self.next_pass = now;
             self.reconciler = Reconciler::default();
@@ -367,8 +383,9 @@ impl Role {
                 }
                 Output::Persist(promise) => {
                     let writes = vec![Write::Promise(Some(promise))];
-                    effects.push(Effect::Store { batch: OUTSIDE, writes, sync: true, state: None });
+                    effects.push(Effect::Store { batch: PROMISED, writes, sync: true, state: None });
                 }
+                Output::Start { .. } if self.replica.is_some() => {}
                 Output::Start { cluster, members } => self.found(cluster, Some(&members), now, effects),
             }
         }
@@ -384,14 +401,17 @@ impl Role {
         let mut commands =
             self.reconciler.wish(now, &self.members, replica.store(), self.config.me, self.config.reap_after);
         commands.extend(level_wish(&self.members, replica.store(), &self.config.datacenter));
-        // What was wished for now is looked at again soon: it may not have come about.
-        let mut wished = !commands.is_empty();
+        let mut soon = commands.len() > WRITES_A_PASS;
         for command in commands.into_iter().take(WRITES_A_PASS) {
             match replica.propose(command, now) {
                 Ok((index, _)) => self.under_way = index,
-                Err(_) => break,
+                Err(_) => {
+                    soon = true;
+                    break;
+                }
             }
         }
+        soon |= replica.status().changing || !replica.status().members.learners.is_empty();
         if let Some(cluster) = self.cluster
             && !replica.status().changing
         {
@@ -400,7 +420,7 @@ impl Role {
             let datacenter = &self.config.datacenter;
             let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
             if let Some(wish) = wish {
-                wished = true;
+                soon = true;
                 match replica.change(&wish) {
                     Ok(()) => {
                         tracing::info!(voters = wish.voters.len(), learners = wish.learners.len(), "changes servers")
@@ -409,9 +429,8 @@ impl Role {
                 }
             }
         }
-        let on_probation = !replica.status().members.learners.is_empty();
-        let busy = wished || on_probation || self.reconciler.waits() || replica.status().changing;
-        self.next_pass = now + if busy { SHORT_PASS } else { FULL_PASS };
+        let next = now + if soon { SHORT_PASS } else { FULL_PASS };
+        self.next_pass = self.reconciler.due().map_or(next, |due| next.min(due.max(now + SHORT_PASS)));
     }
 }
 
@@ -422,14 +441,12 @@ fn no_leader(ticket: Ticket) -> Effect {
 fn replica(
     engine: EngineId,
     raft: Raft,
-    state: (Store, Option<Index>),
+    store: Store,
     config: &raft::Config,
     dice: &mut Dice,
     now: Instant,
 ) -> Replica {
-    let (store, snapshot) = state;
-    let start = Start { store, snapshot, first_ask: dice.number() >> 1 };
-    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), start, now)
+    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, dice, now)
 }
 
 /// The feature level rises once every server that lives reads it.

@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// How long a new server must have been well before it votes (`autopilot.server_stabilization_time`).
 pub const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// A learner that has been gone for so long is taken off; should it come back, it begins anew.
+const LEARNER_GONE_AFTER: Duration = Duration::from_secs(60);
 /// How far behind a healthy server's log may be (`autopilot.max_trailing_logs`).
 const TRAILING_MAX: u64 = 250;
 
@@ -22,6 +24,8 @@ const TRAILING_MAX: u64 = 250;
 #[derive(Debug, Default)]
 pub struct Electorate {
     well_since: BTreeMap<EngineId, Instant>,
+    /// Learners of whom gossip knows nothing good. Each emptied directory makes another one.
+    gone_since: BTreeMap<EngineId, Instant>,
 }
 
 /// What is known of the log's progress.
@@ -62,7 +66,10 @@ impl Electorate {
         if current.voters.iter().any(|voter| !left(voter)) {
             wish.voters.retain(|voter| !left(voter));
         }
-        wish.learners.retain(|learner| !left(learner));
+        let gone = |learner: &Voter| {
+            self.gone_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= LEARNER_GONE_AFTER)
+        };
+        wish.learners.retain(|learner| !left(learner) && !gone(learner));
 
         // Newcomers learn first.
         let known: BTreeSet<EngineId> = wish.voters.iter().chain(&wish.learners).map(|voter| voter.engine).collect();
@@ -97,12 +104,13 @@ impl Electorate {
                     .get(&learner.engine)
                     .is_some_and(|matched| matched.0 > 0 && matched.0 + TRAILING_MAX >= progress.committed.0)
         };
-        self.well_since = current
-            .learners
-            .iter()
-            .filter(well)
-            .map(|learner| (learner.engine, self.well_since.get(&learner.engine).copied().unwrap_or(now)))
-            .collect();
+        let since = |of: &BTreeMap<EngineId, Instant>, learner: &Voter| {
+            (learner.engine, of.get(&learner.engine).copied().unwrap_or(now))
+        };
+        let gone = current.learners.iter().filter(|learner| !alive(learner));
+        self.gone_since = gone.map(|learner| since(&self.gone_since, learner)).collect();
+        self.well_since =
+            current.learners.iter().filter(well).map(|learner| since(&self.well_since, learner)).collect();
     }
 
     /// Promotes one learner; it takes the place of a voter that is gone, if there is one.
