@@ -73,9 +73,13 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the agent did not start; this is why")]
 fn refuse(problem: &str) -> ExitCode {
-    eprintln!("==> lictor does not start: {problem}");
+    give_up(&format!("==> lictor does not start: {problem}"))
+}
+
+#[expect(clippy::print_stderr, reason = "whoever started the agent must see why there is none")]
+fn give_up(why: &str) -> ExitCode {
+    eprintln!("{why}");
     ExitCode::FAILURE
 }
 
@@ -151,7 +155,7 @@ fn ended(ending: Option<Ending>) -> ExitCode {
         Some(Ending::Left) | None => ExitCode::SUCCESS,
         Some(Ending::Fatal(problem)) => {
             tracing::error!("{problem}");
-            refuse(&problem)
+            give_up(&format!("==> lictor stops: {problem}"))
         }
     }
 }
