@@ -443,10 +443,7 @@ fn mistakes_are_answered_in_consuls_words() {
             "GET /nothing",
             "404 Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n",
         ),
-        (
-            "GET /",
-            "200 Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",
-        ),
+        ("GET /", "200 Consul Agent: UI disabled. This release of lictor has no web page; the API begins at /v1/."),
         ("GET /v1/kv/a%01", "400 "),
         ("GET /v1/kv/a%C2%A0b", "400 "),
         ("GET /v1/kv/é%CC%81", "404 "),

@@ -223,15 +223,15 @@ impl Hub {
         let mut ready: BTreeMap<u64, Found> = BTreeMap::new();
         for id in ids {
             let Some(&(name, ..)) = self.waiters.get(&id) else { continue };
-            if !ready.contains_key(&name) {
-                let Some((query, encoding)) = self.keys.get(&name) else { continue };
-                ready.insert(name, find(&self.view, query, *encoding, &self.datacenter));
+            let Some((query, encoding)) = self.keys.get(&name) else { continue };
+            let found = ready.entry(name).or_insert_with(|| {
                 self.counters.evaluations += 1;
                 self.counters.encodes += 1;
-            }
+                find(&self.view, query, *encoding, &self.datacenter)
+            });
+            answers.push((id, found.clone()));
             self.remove(id);
             self.counters.answers += 1;
-            answers.push((id, ready[&name].clone()));
         }
     }
 

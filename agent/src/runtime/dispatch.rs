@@ -192,15 +192,16 @@ impl Dispatcher {
         };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let submission = Submission { command: command.clone(), hops: hops + 1, budget_ms };
+        let mut unserved = Unserved::Unreachable;
         for server in servers {
             match self.client.submit(server, &submission).await {
                 Ok(Submitted::Applied(outcome)) => return Attempt::Done(outcome),
-                Ok(Submitted::Unserved(why)) => return Attempt::Unserved(why),
+                Ok(Submitted::Unserved(why)) => unserved = why,
                 Err(Failed::NotSent | Failed::Refused(_)) => {}
                 Ok(Submitted::Unknown) | Err(Failed::Lost) => return Attempt::Lost,
             }
         }
-        Attempt::Unserved(Unserved::Unreachable)
+        Attempt::Unserved(unserved)
     }
 
     async fn attempt(&self, way: &Way<'_>) -> Attempt<Reply> {
@@ -216,6 +217,12 @@ impl Dispatcher {
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
             Plan::Act(act) => self.act(act).await,
+            Plan::Leader => match Self::place_write(&view) {
+                Where::There(leader) => self.pass(way, leader).await,
+                Where::Nowhere(why) => Attempt::Unserved(why),
+                // It leads by now: the next try will see it.
+                Where::Here => Attempt::Unserved(Unserved::NoLeader),
+            },
             Plan::Read(read) => match Self::place_read(&view, read.consistency) {
                 Where::Here => self.read(view, read, way.deadline).await,
                 Where::There(leader) => self.pass(way, leader).await,
@@ -257,7 +264,8 @@ impl Dispatcher {
         let mut attempt = Attempt::Unserved(Unserved::Unreachable);
         for server in self.servers() {
             attempt = self.pass(way, server).await;
-            if attempt != Attempt::Unserved(Unserved::Unreachable) {
+            // What one server could not serve, another may: it may have caught up, or know the leader.
+            if !matches!(attempt, Attempt::Unserved(_)) {
                 break;
             }
         }

@@ -26,6 +26,7 @@ use crate::config::Resolved;
 use crate::effect::Ending;
 use crate::http::call::Act;
 use assemble::Running;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,10 @@ pub fn run(config: Resolved) -> ExitCode {
         match assemble::start(&config).await {
             Ok(running) => {
                 print(&banner(&config, Some(running.node_id)));
-                until_the_end(config, running).await
+                let pid_file = PidFile::write(config.pid_file.as_deref());
+                let code = until_the_end(config, running).await;
+                drop(pid_file);
+                code
             }
             Err(problem) => refuse(&problem),
         }
@@ -81,6 +85,28 @@ fn refuse(problem: &str) -> ExitCode {
 fn give_up(why: &str) -> ExitCode {
     eprintln!("{why}");
     ExitCode::FAILURE
+}
+
+/// `pid_file`: names this process while it runs.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: Option<&Path>) -> Option<Self> {
+        let path = path?;
+        match std::fs::write(path, format!("{}\n", std::process::id())) {
+            Ok(()) => Some(Self(path.to_owned())),
+            Err(error) => {
+                tracing::error!("pid_file {} is not written: {error}", path.display());
+                None
+            }
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 const fn level(config: &Resolved) -> tracing::Level {

@@ -16,7 +16,9 @@ fn everything_is_there_after_the_calm() {
         };
         let store = &leader.view.store;
         for (at, node) in world.nodes.iter().enumerate() {
-            let Some(process) = &node.process else { return Err(format!("node {at} does not run: {:?}", world.seen.last())) };
+            let Some(process) = &node.process else {
+                return Err(format!("node {at} does not run: {:?}", world.seen.last()));
+            };
             let alive = process.local.members.iter().filter(|member| member.status == MemberStatus::Alive).count();
             if alive != world.nodes.len() {
                 return Err(format!("node {at} sees {alive} members alive"));

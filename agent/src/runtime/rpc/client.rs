@@ -112,9 +112,8 @@ impl Client {
     }
 
     async fn connect(&self, to: SocketAddr) -> Result<Sender, Failed> {
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(_)) | Err(_) => return Err(Failed::NotSent),
+        let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await else {
+            return Err(Failed::NotSent);
         };
         // Small letters must not wait for each other.
         let _ = stream.set_nodelay(true);
@@ -128,10 +127,8 @@ impl Client {
         let Ok((mut sender, connection)) = handshake else { return Err(Failed::NotSent) };
         tokio::spawn(connection);
         let hello = rpc::encode(&self.hello());
-        let response = match tokio::time::timeout(CONNECT_TIMEOUT, post(&mut sender, "/hello", full(hello))).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) | Err(_) => return Err(Failed::NotSent),
-        };
+        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, post(&mut sender, "/hello", full(hello))).await;
+        let Ok(Ok(response)) = greeted else { return Err(Failed::NotSent) };
         if response.status() == StatusCode::OK {
             return Ok(sender);
         }
