@@ -72,6 +72,8 @@ type Key = (Query, Encoding);
 struct Group {
     /// By the index each member has seen: those at the front wake first.
     members: BTreeSet<(Index, WaitId)>,
+    /// Of the last evaluation. It holds until a batch touches what is watched.
+    index: Option<Index>,
 }
 
 /// How often the hub worked; the difference is what sharing saved.
@@ -128,10 +130,14 @@ impl Hub {
             Some(&name) => name,
             None => self.open(&key),
         };
-        self.groups.entry(key).or_default().members.insert((waiter.min_index, waiter.id));
+        let group = self.groups.entry(key).or_default();
+        group.members.insert((waiter.min_index, waiter.id));
+        let sleeps = group.index.is_some_and(|index| index <= waiter.min_index);
         self.waiters.insert(waiter.id, (name, waiter.min_index, waiter.deadline));
         self.deadlines.insert((waiter.deadline, waiter.id));
-        self.wake(name, answers);
+        if !sleeps {
+            self.wake(name, answers);
+        }
         Ok(())
     }
 
@@ -200,11 +206,9 @@ impl Hub {
         let Some(key) = self.keys.get(&name).cloned() else { return };
         let (index, rows) = key.0.run(&self.view.store, &AllowAll);
         self.counters.evaluations += 1;
-        let passed: Vec<WaitId> = self
-            .groups
-            .get(&key)
-            .map(|group| group.members.range(..(index, 0)).map(|&(_, id)| id).collect())
-            .unwrap_or_default();
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        group.index = Some(index);
+        let passed: Vec<WaitId> = group.members.range(..(index, 0)).map(|&(_, id)| id).collect();
         if passed.is_empty() {
             return;
         }

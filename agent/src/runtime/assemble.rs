@@ -170,7 +170,6 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
         prober: Prober::new(),
         disk,
         files: files.map_err(|error| no_thread(&error))?,
-        data_dir: data_dir.as_ref().map(|dir| dir.path().to_owned()),
         endings: endings.clone(),
         peers: Vec::new(),
     };
@@ -179,13 +178,29 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
     let own = Arc::clone(&handle);
     let core = std::thread::Builder::new().name("agent".to_owned());
     let runtime = tokio::runtime::Handle::current();
+    let guard = Guard(endings.clone());
     let run = move || {
+        // A panic here would leave listeners that serve the past for ever.
+        let _guard = guard;
         let _tasks_go_there = runtime.enter();
         core::run(agent, &own, world);
     };
     threads.push(core.spawn(run).map_err(|error| no_thread(&error))?);
     join_cluster(&mut tasks, config, &handle, remembered, endings);
     Ok(Running { node_id, handle, endings: ended, hub, tasks, threads, _data_dir: data_dir })
+}
+
+/// Ends the process when the thread that holds it panics.
+struct Guard(UnboundedSender<Ending>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            let problem = format!("the {thread} thread stopped at a bug of lictor; its message is above: report it");
+            let _ = self.0.send(Ending::Fatal(problem));
+        }
+    }
 }
 
 fn no_thread(error: &std::io::Error) -> String {

@@ -78,7 +78,10 @@ impl Disk {
     fn write(&mut self, writes: &[Write], states: &States, sync: bool, first: u64) -> Result<(), String> {
         loop {
             if self.storage.is_none() {
-                self.storage = (self.reopen)().ok();
+                match (self.reopen)() {
+                    Ok(storage) => self.storage = Some(storage),
+                    Err(problem) => tracing::error!("the log store cannot be opened again yet: {problem}"),
+                }
             }
             match self.storage.as_mut().map(|storage| storage.write(writes, states, sync)) {
                 Some(Ok(())) => return Ok(()),

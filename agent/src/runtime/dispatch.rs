@@ -50,8 +50,27 @@ struct Recent {
     bytes: usize,
 }
 
-/// Bytes of answers that are kept for the newest state.
+/// Bytes of answers that are kept for the newest state, and how many: questions cost memory even when their answer is empty.
 const RECENT_BYTES_MAX: usize = 8 << 20;
+const RECENT_MAX: usize = 4096;
+
+impl Recent {
+    /// Forgets everything when the state is another one.
+    fn turn_to(&mut self, view: &View) {
+        if (self.applied, self.epoch) != (view.applied, view.epoch) {
+            *self = Self { applied: view.applied, epoch: view.epoch, ..Self::default() };
+        }
+    }
+
+    fn keep(&mut self, key: (Query, Encoding), found: &Found) {
+        let bytes = self.bytes + found.encoded.body.len();
+        let ours = (self.applied, self.epoch) == (found.view.applied, found.view.epoch);
+        if ours && bytes <= RECENT_BYTES_MAX && self.found.len() < RECENT_MAX && !self.found.contains_key(&key) {
+            self.bytes = bytes;
+            self.found.insert(key, found.clone());
+        }
+    }
+}
 
 /// A call, its route, and how far it has come.
 struct Way<'a> {
@@ -264,8 +283,10 @@ impl Dispatcher {
         let mut attempt = Attempt::Unserved(Unserved::Unreachable);
         for server in self.servers() {
             attempt = self.pass(way, server).await;
-            // What one server could not serve, another may: it may have caught up, or know the leader.
-            if !matches!(attempt, Attempt::Unserved(_)) {
+            // What one server could not serve, another may: it may have caught up, or know the leader. A read whose server
+            // died under it is asked of the next one at once.
+            let again = attempt == Attempt::Lost && way.call.method == Method::Get && clock::now() < way.deadline;
+            if !again && !matches!(attempt, Attempt::Unserved(_)) {
                 break;
             }
         }
@@ -339,20 +360,13 @@ impl Dispatcher {
         let key = (read.query.clone(), read.encoding);
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            if (recent.applied, recent.epoch) != (view.applied, view.epoch) {
-                *recent = Recent { applied: view.applied, epoch: view.epoch, ..Recent::default() };
-            }
+            recent.turn_to(view);
             if let Some(found) = recent.found.get(&key) {
                 return Found { view: Arc::clone(view), ..found.clone() };
             }
         }
         let found = hub::find(view, &read.query, read.encoding, &self.handle.facts.datacenter);
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = recent.bytes + found.encoded.body.len();
-        if (recent.applied, recent.epoch) == (view.applied, view.epoch) && bytes <= RECENT_BYTES_MAX {
-            recent.bytes = bytes;
-            recent.found.insert(key, found.clone());
-        }
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &found);
         found
     }
 

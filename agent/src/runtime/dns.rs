@@ -38,7 +38,10 @@ impl Parts {
 
     fn keep(&self, scope: Scope, part: &Store) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX || kept.contains_key(&scope) {
+        let known = kept.contains_key(&scope);
+        // Names that were never there must not crowd out those that are.
+        let empty = part.nodes().next().is_none() && part.services().next().is_none();
+        if known || (kept.len() < KEPT_MAX && !empty) {
             kept.insert(scope, part.clone());
         }
     }
@@ -48,28 +51,37 @@ impl Parts {
     /// # Errors
     /// [`Unavailable`] when no server answers and none ever did for this scope.
     pub async fn fetch(&self, scope: Scope) -> Result<Store, Unavailable> {
+        if let Some(part) = self.ask(&scope).await {
+            self.keep(scope, &part);
+            return Ok(part);
+        }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&scope).cloned().ok_or(Unavailable)
+    }
+
+    /// Asks servers in random order.
+    async fn ask(&self, scope: &Scope) -> Option<Store> {
         let local = self.handle.local.load_full();
         let mut servers = crate::server::rpc_addresses(&local.members, &self.handle.facts.datacenter);
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).shuffle(&mut servers);
         for server in servers.into_iter().take(TRIES) {
-            if let Ok(part) = self.client.part(server, &scope, PATIENCE).await {
-                self.keep(scope, &part);
-                return Ok(part);
+            if let Ok(part) = self.client.part(server, scope, PATIENCE).await {
+                return Some(part);
             }
         }
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&scope).cloned().ok_or(Unavailable)
+        None
     }
 }
 
 impl Parts {
-    /// The rows of this scope, from the view at hand or from a server.
+    /// The rows of this scope, from the view at hand or from a server. Never what was kept for want of a server: whoever
+    /// compares himself with it would take the past for the present.
     ///
     /// # Errors
     /// [`Unavailable`].
     pub async fn rows(&self, scope: Scope) -> Result<Store, Unavailable> {
         match self.load(&scope)? {
             Some(held) => Ok(Store::clone(&held)),
-            None => Self::fetch(self, scope).await,
+            None => self.ask(&scope).await.ok_or(Unavailable),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The thread that keeps local state on disk: a file per record below the data directory, replaced whole. Records that
 //! somebody waits for are synced before he is answered; the others are written when there is time.
 
-use super::datadir;
+use super::datadir::{self, DataDir};
 use super::handle::Handle;
 use super::mailbox::Lane;
 use crate::event::Event;
 use crate::local::{Ticket, Write};
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -27,7 +28,10 @@ pub struct Unreadable {
     cause: io::Error,
 }
 
-type Job = (Option<Ticket>, Vec<Write>);
+enum Job {
+    Records(Option<Ticket>, Vec<Write>),
+    Peers(Vec<SocketAddr>),
+}
 
 /// The way to the thread.
 #[derive(Debug)]
@@ -42,7 +46,16 @@ impl Files {
         let Some(dir) = dir else { return Ok(Self(None)) };
         let (sender, jobs) = channel::<Job>();
         std::thread::Builder::new().name("files".to_owned()).spawn(move || {
-            for (ticket, writes) in jobs {
+            for job in jobs {
+                let (ticket, writes) = match job {
+                    Job::Records(ticket, writes) => (ticket, writes),
+                    Job::Peers(peers) => {
+                        if let Err(error) = DataDir::keep_peers(&dir, &peers) {
+                            tracing::warn!("peers are not remembered in {}: {error}", dir.display());
+                        }
+                        continue;
+                    }
+                };
                 let failed = writes.iter().find_map(|write| carry_out(&dir, write, ticket.is_some()).err());
                 match ticket {
                     Some(ticket) => drop(handle.mailbox.push(Lane::Disk, Event::Persisted { ticket, failed })),
@@ -59,7 +72,14 @@ impl Files {
 
     pub fn persist(&self, ticket: Option<Ticket>, writes: Vec<Write>) {
         if let Some(sender) = &self.0 {
-            let _ = sender.send((ticket, writes));
+            let _ = sender.send(Job::Records(ticket, writes));
+        }
+    }
+
+    /// Remembers where fellow members are. In line with everything else: two writers of one file would trip each other.
+    pub fn keep_peers(&self, peers: Vec<SocketAddr>) {
+        if let Some(sender) = &self.0 {
+            let _ = sender.send(Job::Peers(peers));
         }
     }
 

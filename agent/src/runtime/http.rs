@@ -190,9 +190,11 @@ fn respond(reply: Reply, gzip: bool) -> Response<Full<Bytes>> {
     response.headers_mut().reserve(headers.len() + 2);
     for (name, value) in headers {
         let name = match name {
-            std::borrow::Cow::Borrowed(name) => Ok(HeaderName::from_static(name)),
+            // Not `from_static`, which panics on a capital letter.
+            std::borrow::Cow::Borrowed(name) => HeaderName::from_bytes(name.as_bytes()),
             std::borrow::Cow::Owned(name) => HeaderName::try_from(name),
         };
+        // A value that HTTP cannot carry is left out.
         let value = match value {
             std::borrow::Cow::Borrowed(value) => HeaderValue::from_str(value),
             std::borrow::Cow::Owned(value) => HeaderValue::try_from(value),

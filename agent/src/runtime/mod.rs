@@ -34,6 +34,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A leave that takes longer is cut short.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+/// Answers given last, such as the one to `leave`, have this long to reach their askers.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// What is under way when the agent stops has this long to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -150,7 +152,10 @@ async fn until_the_end(config: Resolved, mut running: Running) -> ExitCode {
                 tracing::warn!("reload on SIGHUP is not built yet: restart the agent to apply a changed configuration");
                 continue;
             }
-            ending = running.endings.recv() => return running.stop(ended(ending)).await,
+            ending = running.endings.recv() => {
+                tokio::time::sleep(LAST_WORDS).await;
+                return running.stop(ended(ending)).await;
+            }
         };
         if !leaves {
             tracing::info!("stops without leaving: the others will see it as failed until it comes back");

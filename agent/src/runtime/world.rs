@@ -2,6 +2,7 @@
 //! inside a tokio runtime, where the tasks go.
 
 use super::disk::Job;
+use super::dispatch::Dispatcher;
 use super::files::Files;
 use super::gossip::{self, Answers};
 use super::handle::Handle;
@@ -9,7 +10,6 @@ use super::hub::Hub;
 use super::mailbox::Lane;
 use super::probe::Prober;
 use super::rpc::client::Client;
-use super::{datadir::DataDir, dispatch::Dispatcher};
 use crate::consensus::News;
 use crate::effect::{Effect, Ending};
 use crate::event::Event;
@@ -18,7 +18,6 @@ use crate::local::SyncTicket;
 use crate::view::{LocalView, View};
 use lictor_catalog::store::Scope;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -40,8 +39,6 @@ pub struct World {
     /// Absent on client agents.
     pub disk: Option<Sender<Job>>,
     pub files: Files,
-    /// Where peers are remembered; absent in memory.
-    pub data_dir: Option<PathBuf>,
     pub endings: UnboundedSender<Ending>,
     pub peers: Vec<SocketAddr>,
 }
@@ -126,16 +123,9 @@ impl World {
             .map(|member| member.address)
             .collect();
         peers.sort_unstable();
-        if peers != self.peers
-            && !peers.is_empty()
-            && let Some(dir) = self.data_dir.clone()
-        {
+        if peers != self.peers && !peers.is_empty() {
             self.peers.clone_from(&peers);
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = DataDir::keep_peers(&dir, &peers) {
-                    tracing::warn!("peers are not remembered in {}: {error}", dir.display());
-                }
-            });
+            self.files.keep_peers(peers);
         }
         self.handle.local.store(local);
         self.handle.leadership.send_modify(|changes| *changes += 1);

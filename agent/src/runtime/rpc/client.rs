@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -55,12 +56,22 @@ enum Class {
     Waiting,
 }
 
+/// Letters on their way to one peer.
+#[derive(Debug)]
+struct Stream {
+    /// Tells it from the streams before and after it.
+    number: u64,
+    address: SocketAddr,
+    letters: mpsc::Sender<Bytes>,
+}
+
 /// All connections of this agent to servers.
 #[derive(Debug)]
 pub struct Client {
     hello: Mutex<Hello>,
     open: tokio::sync::Mutex<HashMap<(SocketAddr, Class), Sender>>,
-    letters: Mutex<HashMap<EngineId, (SocketAddr, mpsc::Sender<Bytes>)>>,
+    letters: Mutex<HashMap<EngineId, Stream>>,
+    streams: AtomicU64,
     from: OnceLock<EngineId>,
 }
 
@@ -71,6 +82,7 @@ impl Client {
             hello: Mutex::new(hello),
             open: tokio::sync::Mutex::default(),
             letters: Mutex::default(),
+            streams: AtomicU64::new(0),
             from: OnceLock::new(),
         }
     }
@@ -107,7 +119,10 @@ impl Client {
             return Ok(sender.clone());
         }
         let sender = self.connect(to).await?;
-        self.open.lock().await.insert((to, class), sender.clone());
+        let mut open = self.open.lock().await;
+        // Servers that moved or went leave nothing behind.
+        open.retain(|_, sender| !sender.is_closed());
+        open.insert((to, class), sender.clone());
         Ok(sender)
     }
 
@@ -146,7 +161,7 @@ impl Client {
         patience: Duration,
     ) -> Result<Bytes, Failed> {
         let mut sender = self.connection(to, class).await?;
-        if sender.ready().await.is_err() {
+        if !matches!(tokio::time::timeout(CONNECT_TIMEOUT, sender.ready()).await, Ok(Ok(()))) {
             self.open.lock().await.remove(&(to, class));
             return Err(Failed::NotSent);
         }
@@ -209,17 +224,16 @@ impl Client {
     pub fn letter(self: &Arc<Self>, handle: &Arc<Handle>, to: EngineId, address: SocketAddr, letter: &Letter) {
         let bytes = frame(&letter.encode());
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = letters.get(&to).filter(|(at, sender)| *at == address && !sender.is_closed());
-        let sender = match open {
-            Some((_, sender)) => sender.clone(),
-            None => {
-                let (sender, queue) = mpsc::channel(LETTERS_MAX);
-                letters.insert(to, (address, sender.clone()));
-                tokio::spawn(Arc::clone(self).carry(Arc::clone(handle), to, address, queue));
-                sender
-            }
-        };
+        // A broken stream stays on the list while its address rests: what is written meanwhile is lost.
+        if let Some(stream) = letters.get(&to).filter(|stream| stream.address == address) {
+            let _ = stream.letters.try_send(bytes);
+            return;
+        }
+        let number = self.streams.fetch_add(1, Ordering::Relaxed);
+        let (sender, queue) = mpsc::channel(LETTERS_MAX);
         let _ = sender.try_send(bytes);
+        letters.insert(to, Stream { number, address, letters: sender });
+        tokio::spawn(Arc::clone(self).carry(Arc::clone(handle), to, number, address, queue));
     }
 
     /// Carries letters to one peer until the stream breaks; the next letter then opens a new one.
@@ -227,17 +241,28 @@ impl Client {
         self: Arc<Self>,
         handle: Arc<Handle>,
         to: EngineId,
+        number: u64,
         address: SocketAddr,
         queue: mpsc::Receiver<Bytes>,
     ) {
-        if let Ok(mut sender) = self.connect(address).await {
+        let connected = self.connect(address).await;
+        if let Err(Failed::Refused(reason)) = &connected {
+            tracing::warn!("{address} takes no letters: {reason}");
+        }
+        if let Ok(mut sender) = connected {
             let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Reconnected });
             let body = Letters { first: Some(frame(&self.signature(to))), queue }.boxed_unsync();
             let _ = post(&mut sender, "/letters", body).await;
         }
         // Let a dead address rest a moment, so that each dropped letter does not dial again.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).remove(&to);
+        {
+            let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+            // A stream to another address may have taken its place; removing that one would break it, and so on for ever.
+            if letters.get(&to).is_some_and(|stream| stream.number == number) {
+                letters.remove(&to);
+            }
+        }
         let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Unreachable });
     }
 
@@ -272,7 +297,10 @@ impl Client {
             tracing::warn!(%to, %address, "a snapshot was not delivered: {failed:?}");
         }
         let news = if sent.is_ok() { News::SnapshotArrived } else { News::SnapshotLost };
-        let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news });
+        // The engine sends that peer nothing until it hears of this: it must not be dropped.
+        while handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news }).is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
