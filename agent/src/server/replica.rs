@@ -32,6 +32,8 @@ const WRITES_MAX: usize = 65_536;
 pub struct Peer {
     pub name: NodeName,
     pub rpc: SocketAddr,
+    /// The log store that it says it has.
+    pub engine: Option<EngineId>,
 }
 
 /// A committed entry that this release cannot read: the server must stop rather than diverge.
@@ -337,8 +339,10 @@ impl Replica {
         }
     }
 
+    /// A newcomer knows no members yet, and must answer its leader all the same: then gossip says whose log store it is.
     fn address(&self, peer: EngineId) -> Option<SocketAddr> {
-        self.status.members.node(peer).and_then(|node| self.peers.get(&node)).map(|peer| peer.rpc)
+        let member = self.status.members.node(peer).and_then(|node| self.peers.get(&node));
+        member.or_else(|| self.peers.values().find(|known| known.engine == Some(peer))).map(|peer| peer.rpc)
     }
 
     fn apply(&mut self, committed: Committed) -> Result<(), Diverging> {

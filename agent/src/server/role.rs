@@ -168,7 +168,9 @@ impl Role {
             .iter()
             .filter_map(|member| ServerTags::of(member).map(|tags| (member, tags)))
             .filter(|(_, tags)| tags.datacenter == *datacenter)
-            .map(|(member, tags)| (member.id, Peer { name: member.name.clone(), rpc: tags.rpc }))
+            .map(|(member, tags)| {
+                (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine })
+            })
             .collect();
         if let Some(replica) = &mut self.replica {
             replica.peers(peers);
