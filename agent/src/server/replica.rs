@@ -93,15 +93,23 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// `store` is the state that the engine starts from.
+    /// `store` is the state at the index of the engine's snapshot. Its own index is that of the last command, which may lie
+    /// below: the snapshot may stand at a change of members.
     #[must_use]
-    pub fn new(me: EngineId, engine: Raft, lease: Lease, store: Store, first_ask: u64, now: Instant) -> Self {
+    pub fn new(
+        me: EngineId,
+        engine: Raft,
+        lease: Lease,
+        (snapshot, store): (Index, Store),
+        first_ask: u64,
+        now: Instant,
+    ) -> Self {
         let status = engine.status();
         Self {
             me,
             engine,
             lease,
-            saved: Some((store.index(), store.clone())),
+            saved: Some((snapshot, store.clone())),
             view: View { store: store.clone(), ..View::default() },
             store,
             arrived: None,
@@ -159,6 +167,11 @@ impl Replica {
 
     pub fn letter(&mut self, from: EngineId, letter: Letter, state: Option<Store>, now: Instant) {
         if letter.needs_state().is_some() {
+            if state.is_none() {
+                // Installed without its state, the snapshot would leave this server with another truth than the others.
+                tracing::warn!("a snapshot of {from} came without its state and is dropped");
+                return;
+            }
             self.arrived = state;
         }
         if self.status.leader == Some(from) {
@@ -330,11 +343,17 @@ impl Replica {
         Ok(())
     }
 
-    fn send(&self, letters: Vec<(EngineId, Letter)>, effects: &mut Vec<Effect>) {
+    fn send(&mut self, letters: Vec<(EngineId, Letter)>, effects: &mut Vec<Effect>) {
         for (to, letter) in letters {
-            let state = letter.needs_state().and_then(|index| {
+            let needed = letter.needs_state();
+            let state = needed.and_then(|index| {
                 self.saved.as_ref().filter(|(saved, _)| *saved == index).map(|(_, store)| store.clone())
             });
+            if needed.is_some() && state.is_none() {
+                // A newer state has taken its place; the engine sends another snapshot.
+                self.engine.peer(to, News::SnapshotLost);
+                continue;
+            }
             effects.push(Effect::Letter { to, address: self.address(to), letter, state });
         }
     }

@@ -101,7 +101,8 @@ impl Role {
             Some(_) => {
                 let raft =
                     Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
-                Some(replica(engine, raft, store, &config.raft, &mut dice, now))
+                let at = snapshot.as_ref().map_or(Index(0), |snapshot| snapshot.index);
+                Some(replica(engine, raft, (at, store), &config.raft, &mut dice, now))
             }
         };
         Ok(Self {
@@ -168,9 +169,7 @@ impl Role {
             .iter()
             .filter_map(|member| ServerTags::of(member).map(|tags| (member, tags)))
             .filter(|(_, tags)| tags.datacenter == *datacenter)
-            .map(|(member, tags)| {
-                (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine })
-            })
+            .map(|(member, tags)| (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine }))
             .collect();
         if let Some(replica) = &mut self.replica {
             replica.peers(peers);
@@ -227,8 +226,9 @@ impl Role {
         match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
             Ok(raft) => {
                 self.cluster = Some(cluster);
-                self.replica =
-                    Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
+                let at = snapshot.as_ref().map_or(Index(0), |snapshot| snapshot.index);
+                let state = (at, Store::default());
+                self.replica = Some(replica(self.engine, raft, state, &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -398,14 +398,14 @@ fn no_leader(ticket: Ticket) -> Effect {
 fn replica(
     engine: EngineId,
     raft: Raft,
-    store: Store,
+    state: (Index, Store),
     config: &raft::Config,
     dice: &mut Dice,
     now: Instant,
 ) -> Replica {
     // Asks must not repeat across restarts: an answer to a former life must not be taken for one to this.
     let first_ask = dice.number() >> 1;
-    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, first_ask, now)
+    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), state, first_ask, now)
 }
 
 /// The feature level rises once every server that lives reads it.

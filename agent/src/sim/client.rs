@@ -70,7 +70,13 @@ impl World {
     }
 
     pub(super) fn client_answered(&mut self, number: usize, reply: Reply) {
-        self.trace.mix(&[self.now, 301, number as u64, u64::from(reply.status), u64::from(crc32c::crc32c(&reply.body))]);
+        self.trace.mix(&[
+            self.now,
+            301,
+            number as u64,
+            u64::from(reply.status),
+            u64::from(crc32c::crc32c(&reply.body)),
+        ]);
         let op = &mut self.history[number];
         op.ended.get_or_insert((self.now, deed(&op.kind, &reply)));
         op.reply = Some(reply);

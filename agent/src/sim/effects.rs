@@ -96,9 +96,8 @@ impl World {
 
     fn dial(&mut self, node: usize, to: SocketAddr, dial: u64, body: Bytes) {
         let life = self.nodes[node].life;
-        let open = self.owner(to.ip()).filter(|target| {
-            self.net.reaches(node, *target) && self.net.reaches(*target, node)
-        });
+        let open =
+            self.owner(to.ip()).filter(|target| self.net.reaches(node, *target) && self.net.reaches(*target, node));
         let way = self.net.way(&mut self.dice);
         match open {
             Some(target) => {

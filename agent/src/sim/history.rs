@@ -14,11 +14,25 @@ pub enum Mode {
 /// What a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Put { key: String, value: String },
-    Cas { key: String, value: String, index: u64 },
-    Get { key: String, mode: Mode },
+    Put {
+        key: String,
+        value: String,
+    },
+    Cas {
+        key: String,
+        value: String,
+        index: u64,
+    },
+    Get {
+        key: String,
+        mode: Mode,
+    },
     /// A blocking read: answered when the key's index is above `index`, or after `wait_ms`.
-    Wait { key: String, index: u64, wait_ms: u64 },
+    Wait {
+        key: String,
+        index: u64,
+        wait_ms: u64,
+    },
     Other,
 }
 

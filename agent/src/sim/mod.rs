@@ -22,9 +22,9 @@ mod trace;
 mod walk;
 mod world;
 
+pub use client::call;
 pub use clock::Clock;
 pub use disk::{ByteDisk, Mounted};
-pub use client::call;
 pub use history::{Deed, Kind, Mode, Op, Seen, Sight};
 pub use net::{Endpoint, Net};
 pub use node::{Node, Process};

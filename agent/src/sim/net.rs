@@ -33,13 +33,7 @@ pub struct Net {
 
 impl Default for Net {
     fn default() -> Self {
-        Self {
-            cut: BTreeSet::new(),
-            loss: 0,
-            twice: 0,
-            delay: (100_000, 1_000_000),
-            endpoints: BTreeMap::new(),
-        }
+        Self { cut: BTreeSet::new(), loss: 0, twice: 0, delay: (100_000, 1_000_000), endpoints: BTreeMap::new() }
     }
 }
 

@@ -76,7 +76,11 @@ pub(super) enum Asker {
     /// The join with this number.
     Join(u64),
     /// Another node's dial.
-    Dial { node: usize, life: u64, dial: u64 },
+    Dial {
+        node: usize,
+        life: u64,
+        dial: u64,
+    },
 }
 
 /// A join that is tried until it works.
@@ -221,8 +225,7 @@ impl Node {
             let chunk = chunk.map_err(|error| error.to_string())?;
             restore.feed(&chunk).map_err(|error| error.to_string())?;
         }
-        let store =
-            if empty { Store::default() } else { restore.finish().map_err(|error| error.to_string())? };
+        let store = if empty { Store::default() } else { restore.finish().map_err(|error| error.to_string())? };
         let Stored { engine, cluster, promise, snapshot, vote, log: entries, was_new: _ } = found;
         Ok((Recovered { engine, cluster, promise, snapshot, vote, log: entries, store }, log))
     }

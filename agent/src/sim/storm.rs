@@ -88,14 +88,22 @@ impl Storm {
         match dice.below(14) {
             0 | 1 => {
                 let power = dice.below(2) == 0;
-                self.note(format!("node {any} {}, back after {} ms", if power { "loses power" } else { "is killed" }, wait / MS));
+                self.note(format!(
+                    "node {any} {}, back after {} ms",
+                    if power { "loses power" } else { "is killed" },
+                    wait / MS
+                ));
                 self.world.crash(any, power);
                 self.world.start_later(any, wait);
             }
             2 | 3 => {
                 if let Some(leader) = self.world.leader() {
                     let power = dice.below(2) == 0;
-                    self.note(format!("leader {leader} {}, back after {} ms", if power { "loses power" } else { "is killed" }, wait / MS));
+                    self.note(format!(
+                        "leader {leader} {}, back after {} ms",
+                        if power { "loses power" } else { "is killed" },
+                        wait / MS
+                    ));
                     self.world.crash(leader, power);
                     self.world.start_later(leader, wait);
                 }

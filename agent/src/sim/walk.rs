@@ -162,7 +162,9 @@ impl World {
                 Where::Nowhere(why) => self.tried(node, number, Attempt::Unserved(why)),
             },
             Plan::Write(command, how) => match place_write(&view) {
-                Where::Here => self.ask_agent(node, number, Step::Write(how), |ticket| Event::Write { ticket, command }),
+                Where::Here => {
+                    self.ask_agent(node, number, Step::Write(how), |ticket| Event::Write { ticket, command })
+                }
                 Where::There(leader) => self.pass_to_leader(node, number, leader),
                 Where::Nowhere(why) => self.tried(node, number, Attempt::Unserved(why)),
             },
@@ -492,8 +494,9 @@ fn acted(answer: Answer) -> Attempt<Fruit> {
         Answer::Done => Reply::empty(200),
         Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
         Answer::Unserved(why) => return Attempt::Unserved(why),
-        Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => Reply::text(500, "the agent did not answer in time"),
+        Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => {
+            Reply::text(500, "the agent did not answer in time")
+        }
     };
     Attempt::Done(Fruit::Reply(reply))
 }
-

@@ -53,20 +53,51 @@ pub(super) enum Happening {
     Files(Option<crate::local::Ticket>, Vec<crate::local::Write>),
     Hub(Message),
     HubTimer,
-    Asked { from: usize, life: u64, id: u64, request: Request },
-    Answered { id: u64, answer: Result<Response, Failure> },
+    Asked {
+        from: usize,
+        life: u64,
+        id: u64,
+        request: Request,
+    },
+    Answered {
+        id: u64,
+        answer: Result<Response, Failure>,
+    },
     /// An answer that was held up by a cut.
-    Respond { asker: (usize, u64, u64), response: Response },
+    Respond {
+        asker: (usize, u64, u64),
+        response: Response,
+    },
     /// Looks whether a call's connection still lives.
-    KeepAlive { id: u64 },
+    KeepAlive {
+        id: u64,
+    },
     /// A held call is tried again.
-    Retry { walk: u64, tries: u32 },
+    Retry {
+        walk: u64,
+        tries: u32,
+    },
     /// The agent or a server did not answer a call in time.
-    Overdue { walk: u64, step: u64 },
-    Dialled { from: usize, life: u64, dial: u64, body: bytes::Bytes },
-    Join { number: u64 },
-    JoinOverdue { number: u64, ticket: u64 },
-    Fetch { number: u64 },
+    Overdue {
+        walk: u64,
+        step: u64,
+    },
+    Dialled {
+        from: usize,
+        life: u64,
+        dial: u64,
+        body: bytes::Bytes,
+    },
+    Join {
+        number: u64,
+    },
+    JoinOverdue {
+        number: u64,
+        ticket: u64,
+    },
+    Fetch {
+        number: u64,
+    },
     /// A peer that did not answer may be tried again.
     Rest(crate::consensus::EngineId),
     /// Whatever process there is then: start it if there is none.
@@ -101,8 +132,8 @@ impl World {
         let join: Vec<SocketAddr> = (0..setup.servers).map(|at| SocketAddr::new(ip(at), GOSSIP_PORT)).collect();
         for at in 0..setup.servers + setup.clients {
             let server = at < setup.servers;
-            let drift = i64::try_from(dice.below(2 * setup.drift + 1)).unwrap_or(0)
-                - i64::try_from(setup.drift).unwrap_or(0);
+            let drift =
+                i64::try_from(dice.below(2 * setup.drift + 1)).unwrap_or(0) - i64::try_from(setup.drift).unwrap_or(0);
             nodes.push(Node {
                 name: if server { format!("server-{at}") } else { format!("client-{at}") },
                 id: dice.uuid(),

@@ -57,7 +57,10 @@ fn what_surely_did_not_happen_is_never_seen() {
             let Kind::Get { key, mode: Mode::Default | Mode::Consistent | Mode::Stale } = &op.kind else { continue };
             let Some((_, Deed::Found { value: Some(value), .. })) = &op.ended else { continue };
             if let Some(at) = refused.get(&(key.as_str(), value.as_str())) {
-                return Err(format!("{key} held {value:?}, though operation {at} was refused: {:?}", storm.world.history[*at]));
+                return Err(format!(
+                    "{key} held {value:?}, though operation {at} was refused: {:?}",
+                    storm.world.history[*at]
+                ));
             }
         }
         Ok(())

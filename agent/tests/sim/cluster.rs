@@ -84,10 +84,15 @@ fn a_dead_leader_is_replaced_and_no_acknowledged_write_is_lost() {
         // The old leader comes back as a follower that knows everything.
         world.start(leader);
         let back = world.run_until(30 * SECOND, |world| {
-            world.process(leader).is_some_and(|process| process.view.caught_up && process.view.store.key("k9").is_some())
+            world
+                .process(leader)
+                .is_some_and(|process| process.view.caught_up && process.view.store.key("k9").is_some())
         });
         assert!(back, "seed {seed}: {}", replay::command(seed, "cluster"));
     }
     times.sort_unstable();
-    println!("from the leader's death to the next accepted write, simulated ms: {times:?}, median {}", times[times.len() / 2]);
+    println!(
+        "from the leader's death to the next accepted write, simulated ms: {times:?}, median {}",
+        times[times.len() / 2]
+    );
 }

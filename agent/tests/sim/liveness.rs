@@ -16,7 +16,9 @@ fn everything_is_there_after_the_calm() {
         };
         let store = &leader.view.store;
         for (at, node) in world.nodes.iter().enumerate() {
-            let Some(process) = &node.process else { return Err(format!("node {at} does not run: {:?}", world.seen.last())) };
+            let Some(process) = &node.process else {
+                return Err(format!("node {at} does not run: {:?}", world.seen.last()));
+            };
             let alive = process.local.members.iter().filter(|member| member.status == MemberStatus::Alive).count();
             if alive != world.nodes.len() {
                 return Err(format!("node {at} sees {alive} members alive"));
@@ -41,7 +43,8 @@ fn everything_is_there_after_the_calm() {
 fn nobody_ends_without_a_reason() {
     always("liveness", |storm| {
         for seen in &storm.world.seen {
-            let known = |why: &str| why.contains("the disk cannot be trusted") || why.contains("no space left on the disk");
+            let known =
+                |why: &str| why.contains("the disk cannot be trusted") || why.contains("no space left on the disk");
             match &seen.sight {
                 Sight::Ended(why) if !known(why) => return Err(format!("node {} ended: {why}", seen.node)),
                 Sight::Dead(why) if !known(why) => return Err(format!("node {} did not start: {why}", seen.node)),

@@ -30,7 +30,11 @@ fn assert_equal(world: &mut World, servers: &[usize], seed: u64) {
     });
     let applied: Vec<_> = servers
         .iter()
-        .map(|at| world.process(*at).map(|process| (process.view.applied, process.view.store.index(), process.view.store.hash())))
+        .map(|at| {
+            world
+                .process(*at)
+                .map(|process| (process.view.applied, process.view.store.index(), process.view.store.hash()))
+        })
         .collect();
     assert!(same, "servers differ: {applied:?}; {}", replay::command(seed, "snapshot"));
 }

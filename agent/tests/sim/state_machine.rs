@@ -16,7 +16,8 @@ fn servers_agree_at_equal_indexes() {
                 }
             }
         }
-        let ends: Vec<_> = (0..3).map(|at| storm.world.process(at).map(|p| (p.view.applied, p.view.store.hash()))).collect();
+        let ends: Vec<_> =
+            (0..3).map(|at| storm.world.process(at).map(|p| (p.view.applied, p.view.store.hash()))).collect();
         match ends.iter().all(|end| end.is_some() && *end == ends[0]) {
             true => Ok(()),
             false => Err(format!("after the calm the servers stand at {ends:?}")),
