@@ -35,6 +35,8 @@ pub struct Agent {
     leaving: Option<Leaving>,
     /// Servers in sight, by where their RPC listens.
     servers: BTreeSet<SocketAddr>,
+    /// The cluster that our tags name.
+    tagged: Option<uuid::Uuid>,
     /// This server knows the truth and a leader.
     serves: bool,
     local_changed: bool,
@@ -60,9 +62,11 @@ impl Agent {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { facts, gossip, role, owned } = parts;
+        let tagged = role.as_ref().and_then(Role::cluster);
         Self {
             facts,
             gossip,
+            tagged,
             role,
             owned,
             members: Arc::from([]),
@@ -179,12 +183,13 @@ impl Agent {
         }
         self.drain_gossip(now, effects);
         if let Some(role) = &mut self.role {
-            let cluster = role.cluster();
             if let Err(diverging) = role.finish(now, effects) {
                 self.ending = Some(Ending::Fatal(diverging.to_string()));
             }
             let serves = role.serves();
-            if role.cluster() != cluster {
+            // It may have joined one at any event of the turn. Untold, an emptied server would take us for one without state.
+            let cluster = role.cluster();
+            if std::mem::replace(&mut self.tagged, cluster) != cluster {
                 self.retag(now);
                 self.drain_gossip(now, effects);
             }
