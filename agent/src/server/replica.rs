@@ -94,14 +94,14 @@ pub struct Replica {
 
 impl Replica {
     /// `store` is the state at the index of the engine's snapshot. Its own index is that of the last command, which may lie
-    /// below: the snapshot may stand at a change of members.
+    /// below: the snapshot may stand at a change of members. Asks and writes are numbered from `first`, which must be random.
     #[must_use]
     pub fn new(
         me: EngineId,
         engine: Raft,
         lease: Lease,
         (snapshot, store): (Index, Store),
-        first_ask: u64,
+        first: u64,
         now: Instant,
     ) -> Self {
         let status = engine.status();
@@ -114,8 +114,8 @@ impl Replica {
             store,
             arrived: None,
             writes: BTreeMap::new(),
-            next_write: 1,
-            reads: Reads { next_ask: first_ask, ..Reads::default() },
+            next_write: first,
+            reads: Reads { next_ask: first, ..Reads::default() },
             clock: None,
             touched: BTreeSet::new(),
             replaced: true,

@@ -403,9 +403,10 @@ fn replica(
     dice: &mut Dice,
     now: Instant,
 ) -> Replica {
-    // Asks must not repeat across restarts: an answer to a former life must not be taken for one to this.
-    let first_ask = dice.number() >> 1;
-    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), state, first_ask, now)
+    // Asks must not repeat across restarts: an answer to a former life must not be taken for one to this. Nor may two leaders
+    // give one number to different writes: at equal indexes the loser would take the winner's entry for its own.
+    let first = dice.number() >> 1;
+    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), state, first, now)
 }
 
 /// The feature level rises once every server that lives reads it.
