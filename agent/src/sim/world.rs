@@ -300,6 +300,7 @@ impl World {
             return;
         }
         process.turn_at = None;
+        let _named = tracing::info_span!("turn", node, ms = due / MS).entered();
         let mut effects = Vec::new();
         for lane in 0..process.inbox.len() {
             while let Some(event) = process.inbox[lane].pop_front() {
