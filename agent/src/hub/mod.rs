@@ -151,7 +151,9 @@ impl Hub {
         self.view = view;
         let woken: BTreeSet<u64> = if touched.all {
             // A restored store may stand at a lower index: whoever waits gets the new truth now.
-            let all: Vec<WaitId> = self.waiters.keys().copied().collect();
+            let mut all: Vec<WaitId> = self.waiters.keys().copied().collect();
+            // In order of arrival: the map's own order differs from run to run.
+            all.sort_unstable();
             self.answer_all(all, answers);
             BTreeSet::new()
         } else {

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 const CONNECT_TIMEOUT: u64 = 1_500 * MS;
 /// A connection that is silent this long is taken for dead.
 const KEEP_ALIVE: u64 = 10 * SECOND;
+/// TCP's pause before it sends again.
+const RESEND: u64 = 400 * MS;
 
 /// What is asked, encoded as it travels; a part of the catalog as it is.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub(super) enum Behalf {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) to: usize,
+    /// The process that was asked; another one knows nothing of the call.
+    life: u64,
     pub(super) behalf: Behalf,
 }
 
@@ -58,13 +62,14 @@ impl World {
         let target = self.owner(to.ip());
         let way = self.net.way(&mut self.dice) + if self.net.lost(&mut self.dice) { 200 * MS } else { 0 };
         let (now, life) = (self.now, self.nodes[node].life);
+        let theirs = target.map_or(0, |target| self.nodes[target].life);
         // Through a cut a new connection does not stand; on one that stood the request vanishes.
         let stood = self.dice.below(2) == 0;
         let Some(process) = self.running(node) else { return };
         let id = process.number();
         let refusal = target.and_then(|target| self.not_admitted(node, target));
         let Some(process) = self.running(node) else { return };
-        process.rpcs.insert(id, Pending { to: target.unwrap_or(usize::MAX), behalf });
+        process.rpcs.insert(id, Pending { to: target.unwrap_or(usize::MAX), life: theirs, behalf });
         let open = target.filter(|target| self.net.reaches(node, *target));
         match open {
             _ if refusal.is_some() => {
@@ -137,9 +142,12 @@ impl World {
     }
 
     pub(super) fn respond(&mut self, node: usize, (from, life, id): (usize, u64, u64), response: Response) {
+        let way = self.net.way(&mut self.dice);
         if self.net.reaches(node, from) {
-            let way = self.net.way(&mut self.dice);
             self.at_life(self.now + way, from, life, Happening::Answered { id, answer: Ok(response) });
+        } else if self.nodes[from].life == life {
+            // TCP sends it again; the asker's keep-alive ends it if the cut lasts.
+            self.at(self.now + RESEND, node, Happening::Respond { asker: (from, life, id), response });
         }
     }
 
@@ -155,8 +163,9 @@ impl World {
     pub(super) fn keep_alive(&mut self, node: usize, id: u64) {
         let Some(process) = self.running(node) else { return };
         let Some(pending) = process.rpcs.get(&id) else { return };
-        let to = pending.to;
-        if self.net.reaches(node, to) && self.net.reaches(to, node) {
+        let Pending { to, life, .. } = *pending;
+        let stands = self.nodes.get(to).is_some_and(|target| target.life == life && target.process.is_some());
+        if stands && self.net.reaches(node, to) && self.net.reaches(to, node) {
             self.at(self.now + KEEP_ALIVE, node, Happening::KeepAlive { id });
         } else {
             self.answered(node, id, Err(Failure::Lost));

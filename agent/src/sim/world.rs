@@ -63,6 +63,11 @@ pub(super) enum Happening {
         id: u64,
         answer: Result<Response, Failure>,
     },
+    /// An answer that was held up by a cut.
+    Respond {
+        asker: (usize, u64, u64),
+        response: Response,
+    },
     /// Looks whether a call's connection still lives.
     KeepAlive {
         id: u64,
@@ -261,6 +266,7 @@ impl World {
             Happening::HubTimer => self.hub_timer(node),
             Happening::Asked { from, life, id, request } => self.asked(node, (from, life, id), request),
             Happening::Answered { id, answer } => self.answered(node, id, answer),
+            Happening::Respond { asker, response } => self.respond(node, asker, response),
             Happening::KeepAlive { id } => self.keep_alive(node, id),
             Happening::Retry { walk, tries } => self.retry(node, walk, tries),
             Happening::Overdue { walk, step } => self.overdue(node, walk, step),
@@ -294,6 +300,7 @@ impl World {
             return;
         }
         process.turn_at = None;
+        let _named = tracing::info_span!("turn", node, ms = due / MS).entered();
         let mut effects = Vec::new();
         for lane in 0..process.inbox.len() {
             while let Some(event) = process.inbox[lane].pop_front() {
@@ -334,6 +341,9 @@ impl World {
         if let Err(problem) = self.nodes[node].start(now, dice) {
             self.trace.text(&problem);
             self.see(node, Sight::Dead(problem));
+            if self.supervised {
+                self.start_later(node, 2 * SECOND);
+            }
             return;
         }
         self.next_turn(node);
@@ -435,6 +445,7 @@ impl Happening {
             Self::Fetch { .. } => 15,
             Self::Rest(_) => 16,
             Self::Start => 17,
+            Self::Respond { .. } => 18,
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn command(seed: u64, test: &str) -> String {
 
 /// Runs `check` for every seed; a failure names its seed and how to replay it.
 pub(crate) fn each(count: u64, test: &str, check: impl Fn(u64)) {
+    log();
     for seed in seeds(count) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
             eprintln!("seed {seed} failed; replay it: {}", command(seed, test));
@@ -81,4 +82,11 @@ pub(crate) fn always(test: &str, invariant: impl Fn(&Storm) -> Result<(), String
         }
     }
     assert!(failures.is_empty(), "{} of {} storms:\n{}", failures.len(), storms.len(), failures.join("\n"));
+}
+
+/// With `LICTOR_LOG=debug` the agents' own log is shown.
+pub(crate) fn log() {
+    if let Some(level) = std::env::var("LICTOR_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok()) {
+        let _ = tracing_subscriber::fmt().with_max_level(level).without_time().with_test_writer().try_init();
+    }
 }

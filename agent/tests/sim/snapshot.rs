@@ -73,6 +73,34 @@ fn a_restarted_leader_sends_what_it_recovered() {
     });
 }
 
+/// The log is compacted at a change of members, above the last command: the recovered state stands for that index too.
+#[test]
+fn a_restarted_leader_sends_a_state_that_ends_in_a_change_of_members() {
+    replay::each(4, "snapshot", |seed| {
+        let mut setup = written(seed);
+        setup.servers = 5;
+        let mut world = settled(setup);
+        let leader = world.leader().expect("it leads");
+        let others: Vec<usize> = (0..5).filter(|at| *at != leader).collect();
+        let (lagging, emptied) = (others[0], others[1]);
+        fill(&mut world, leader, 10, "a");
+        world.crash(lagging, true);
+        world.crash(emptied, true);
+        world.wipe_log(emptied);
+        fill(&mut world, leader, 10, "b");
+        world.start(emptied);
+        world.run(5 * SECOND);
+        for at in (0..5).filter(|at| *at != lagging) {
+            world.crash(at, true);
+            world.start(at);
+        }
+        assert!(world.run_until(30 * SECOND, |world| world.leader().is_some()));
+        world.start(lagging);
+        assert_equal(&mut world, &[0, 1, 2, 3, 4], seed);
+        assert!(world.process(lagging).expect("it runs").view.store.key("b-9").is_some());
+    });
+}
+
 #[test]
 fn an_emptied_server_gets_a_snapshot_and_votes_again() {
     replay::each(3, "snapshot", |seed| {
