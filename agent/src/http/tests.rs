@@ -174,6 +174,7 @@ impl World {
                 answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call))
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
+            Plan::Leader => Reply::text(200, "to the leader"),
         }
     }
 }
@@ -362,7 +363,8 @@ fn the_agent_speaks_of_itself() {
     );
     world.view.leader = None;
     check("GET /v1/status/leader", world, r#"200 """#);
-    check("GET /v1/operator/raft/configuration", world, "500 No cluster leader");
+    world.view.leading = false;
+    check("GET /v1/operator/raft/configuration", world, "200 to the leader");
     assert_eq!(world.ask("GET /v1/operator/raft/configuration?stale").status, 200);
 }
 
@@ -654,7 +656,7 @@ proptest! {
                 let mut world = world;
                 world.apply(command);
             }
-            Plan::Answer(_) | Plan::Act(_) => {}
+            Plan::Answer(_) | Plan::Act(_) | Plan::Leader => {}
         }
     }
 }

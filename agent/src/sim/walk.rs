@@ -156,6 +156,11 @@ impl World {
         match plan {
             Plan::Answer(reply) => self.tried(node, number, Attempt::Done(Fruit::Reply(reply))),
             Plan::Act(act) => self.act(node, number, act),
+            Plan::Leader => match place_write(&view) {
+                Where::There(leader) => self.pass_to_leader(node, number, leader),
+                Where::Nowhere(why) => self.tried(node, number, Attempt::Unserved(why)),
+                Where::Here => self.tried(node, number, Attempt::Unserved(Unserved::NoLeader)),
+            },
             Plan::Read(read) => match place_read(&view, read.consistency) {
                 Where::Here => self.read(node, number, view, read),
                 Where::There(leader) => self.pass_to_leader(node, number, leader),
