@@ -7,7 +7,7 @@ use super::rpc::{Behalf, Failure, Request, Response};
 use super::world::{Happening, MS, World};
 use crate::effect::{Answer, Pushed};
 use crate::event::Event;
-use crate::forward::{self, Attempt, Journey, Next};
+use crate::forward::{self, Attempt, Journey, Next, Where, place_read, place_write};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Method, Plan, Read, Reply, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
@@ -79,29 +79,6 @@ pub(super) struct Walk {
     step: Step,
     /// Which step it is: what is overdue for an earlier one does not concern a later one.
     steps: u64,
-}
-
-/// Where a call can be served, as seen from here.
-enum Where {
-    Here,
-    There(SocketAddr),
-    Nowhere(Unserved),
-}
-
-fn place_write(view: &View) -> Where {
-    match &view.leader {
-        _ if view.leading => Where::Here,
-        Some(leader) => Where::There(leader.rpc),
-        None => Where::Nowhere(Unserved::NoLeader),
-    }
-}
-
-fn place_read(view: &View, consistency: Consistency) -> Where {
-    match consistency {
-        Consistency::Stale if view.caught_up => Where::Here,
-        Consistency::Stale => Where::Nowhere(Unserved::NotCaughtUp),
-        Consistency::Default | Consistency::Consistent => place_write(view),
-    }
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -493,15 +470,9 @@ pub(super) fn servers(process: &mut Process) -> Vec<SocketAddr> {
 }
 
 fn acted(answer: Answer) -> Attempt<Fruit> {
-    let reply = match answer {
-        Answer::Local(result) => answer::local_reply(result),
-        Answer::Joined(result) => answer::act_reply(result.map(drop)),
-        Answer::Done => Reply::empty(200),
-        Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
-        Answer::Unserved(why) => return Attempt::Unserved(why),
-        Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => {
-            Reply::text(500, "the agent did not answer in time")
-        }
-    };
-    Attempt::Done(Fruit::Reply(reply))
+    match forward::acted(answer) {
+        Attempt::Done(reply) => Attempt::Done(Fruit::Reply(reply)),
+        Attempt::Unserved(why) => Attempt::Unserved(why),
+        Attempt::Lost => Attempt::Lost,
+    }
 }
