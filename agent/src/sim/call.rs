@@ -13,7 +13,7 @@ pub(super) enum Message {
 }
 
 impl World {
-    pub(super) fn to_hub(&mut self, node: usize, message: Message) {
+    pub(super) fn tell_hub(&mut self, node: usize, message: Message) {
         let wait = self.dice.below(MS / 2);
         let now = self.now;
         let Some(process) = self.running(node) else { return };

@@ -78,7 +78,9 @@ impl World {
             u64::from(crc32c::crc32c(&reply.body)),
         ]);
         let op = &mut self.history[number];
-        op.ended.get_or_insert((self.now, deed(&op.kind, &reply)));
+        if op.ended.is_none() {
+            op.ended = Some((self.now, deed(&op.kind, &reply)));
+        }
         op.reply = Some(reply);
     }
 

@@ -59,7 +59,7 @@ impl World {
             Effect::Probe { run, probe } => {
                 let (wait, outcome) = self.net.probe(&probe);
                 let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-                self.at(self.now + wait, node, Happening::Take(Lane::Probes, Event::Probed { run, outcome }));
+                self.at(self.now + wait, node, Happening::Take(Lane::Probes, Box::new(Event::Probed { run, outcome })));
             }
             // The outcome comes anyway, as it may from a real prober; the agent knows that it was called off.
             Effect::StopProbe { run: _ } => {}
@@ -89,7 +89,7 @@ impl World {
             let way = self.net.way(&mut self.dice);
             if !lost {
                 let event = Event::Packet { from, bytes: bytes.clone() };
-                self.at_any(self.now + way, target, Happening::Take(Lane::Peers, event));
+                self.at_any(self.now + way, target, Happening::Take(Lane::Peers, Box::new(event)));
             }
         }
     }
@@ -111,7 +111,7 @@ impl World {
 
     fn dial_answer(&mut self, node: usize, life: u64, wait: u64, dial: u64, answer: Result<Bytes, DialError>) {
         let event = Event::GossipAnswered { dial, answer };
-        self.at_life(self.now + wait, node, life, Happening::Take(Lane::Peers, event));
+        self.at_life(self.now + wait, node, life, Happening::Take(Lane::Peers, Box::new(event)));
     }
 
     pub(super) fn dialled(&mut self, node: usize, (from, life, dial): (usize, u64, u64), body: Bytes) {
@@ -134,10 +134,8 @@ impl World {
     pub(super) fn nobody(&mut self, node: usize, what: Happening) {
         let way = self.net.way(&mut self.dice);
         match what {
-            Happening::Dialled { from, life, dial, .. } => {
-                if self.net.reaches(node, from) {
-                    self.dial_answer(from, life, way, dial, Err(DialError::Refused));
-                }
+            Happening::Dialled { from, life, dial, .. } if self.net.reaches(node, from) => {
+                self.dial_answer(from, life, way, dial, Err(DialError::Refused));
             }
             Happening::Asked { from, life, id, .. } => self.refused(node, (from, life, id)),
             _ => {}
@@ -173,7 +171,7 @@ impl World {
         let state = state.map(|store| carried(&store));
         let Some(target) = target.filter(|_| !lost) else {
             let news = if streamed { News::SnapshotLost } else { News::Unreachable };
-            self.at(self.now + PEER_REST, node, Happening::Take(Lane::Peers, Event::Peer { peer: to, news }));
+            self.at(self.now + PEER_REST, node, Happening::Take(Lane::Peers, Box::new(Event::Peer { peer: to, news })));
             if !streamed && !lost {
                 if let Some(process) = self.running(node) {
                     process.unreachable.insert(to);
@@ -189,11 +187,11 @@ impl World {
         for copy in 0..copies {
             let letter = Letter::decode(&bytes).expect("an agent's own letter");
             let event = Event::Letter { from, cluster: hello.cluster, letter, state: state.clone() };
-            self.at_life(self.now + way * (copy + 1), target, life, Happening::Take(Lane::Peers, event));
+            self.at_life(self.now + way * (copy + 1), target, life, Happening::Take(Lane::Peers, Box::new(event)));
         }
         if streamed {
             let event = Event::Peer { peer: to, news: News::SnapshotArrived };
-            self.at(self.now + 2 * way, node, Happening::Take(Lane::Peers, event));
+            self.at(self.now + 2 * way, node, Happening::Take(Lane::Peers, Box::new(event)));
         }
     }
 
@@ -214,7 +212,7 @@ impl World {
         }
         let way = self.net.way(&mut self.dice);
         let letter = BootstrapLetter::decode(&letter.encode()).expect("an agent's own letter");
-        self.at_any(self.now + way, target, Happening::Take(Lane::Peers, Event::Bootstrap { letter }));
+        self.at_any(self.now + way, target, Happening::Take(Lane::Peers, Box::new(Event::Bootstrap { letter })));
     }
 
     fn store(&mut self, node: usize, job: Job) {
@@ -289,7 +287,7 @@ impl World {
 
     /// The hub first: whoever learns of the new view from its readers finds the hub at least as new.
     fn publish(&mut self, node: usize, view: Arc<View>, touched: Touched) {
-        self.to_hub(node, Message::Published(Arc::clone(&view), touched));
+        self.tell_hub(node, Message::Published(Arc::clone(&view), touched));
         let every = self.setup.hash_every;
         let Some(process) = self.running(node) else { return };
         let old = std::mem::replace(&mut process.view, Arc::clone(&view));

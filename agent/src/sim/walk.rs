@@ -287,7 +287,7 @@ impl World {
         let Some(waiter) = Waiter::of(&read, id, now) else { return };
         process.waiters.insert(id, number);
         self.step(node, number, Step::Wait(Box::new(read)));
-        self.to_hub(node, Message::Wait(Waiter { deadline: now + blocking.wait + jitter, ..waiter }));
+        self.tell_hub(node, Message::Wait(Waiter { deadline: now + blocking.wait + jitter, ..waiter }));
     }
 
     fn found(&mut self, node: usize, number: u64, read: &Read, found: &Found) {

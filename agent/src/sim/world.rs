@@ -44,7 +44,7 @@ impl Setup {
 
 /// What happens to a node.
 pub(super) enum Happening {
-    Take(Lane, Event),
+    Take(Lane, Box<Event>),
     /// The agent's thread looks at its mailbox and its clock.
     Turn,
     /// The disk is done with its transaction, or tries again.
@@ -258,7 +258,7 @@ impl World {
                 }
             }
             what if self.nodes[node].process.is_none() => self.nobody(node, what),
-            Happening::Take(lane, event) => self.take(node, lane, event),
+            Happening::Take(lane, event) => self.take(node, lane, *event),
             Happening::Turn => self.turn(node),
             Happening::Disk => self.disk_done(node),
             Happening::Files(ticket, writes) => self.files_done(node, ticket, writes),
