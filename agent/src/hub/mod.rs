@@ -17,8 +17,12 @@ use crate::http::wire::{self, Encoded};
 use crate::time::Instant;
 use crate::view::View;
 use lictor_catalog::{AllowAll, Index, Query, Touched, Watch};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 /// The most reads that may wait at one agent; the next one is refused.
 pub const WAITERS_MAX: usize = 100_000;
@@ -227,15 +231,18 @@ impl Hub {
         let mut ready: BTreeMap<u64, Found> = BTreeMap::new();
         for id in ids {
             let Some(&(name, ..)) = self.waiters.get(&id) else { continue };
-            if !ready.contains_key(&name) {
-                let Some((query, encoding)) = self.keys.get(&name) else { continue };
-                ready.insert(name, find(&self.view, query, *encoding, &self.datacenter));
-                self.counters.evaluations += 1;
-                self.counters.encodes += 1;
-            }
+            let found = match ready.entry(name) {
+                Entry::Occupied(found) => found.get().clone(),
+                Entry::Vacant(place) => {
+                    let Some((query, encoding)) = self.keys.get(&name) else { continue };
+                    self.counters.evaluations += 1;
+                    self.counters.encodes += 1;
+                    place.insert(find(&self.view, query, *encoding, &self.datacenter)).clone()
+                }
+            };
             self.remove(id);
             self.counters.answers += 1;
-            answers.push((id, ready[&name].clone()));
+            answers.push((id, found));
         }
     }
 

@@ -118,7 +118,7 @@ impl Electorate {
         let ready = |learner: &&Voter| {
             self.well_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= STABLE_AFTER)
         };
-        let learner = current.learners.iter().find(ready)?.clone();
+        let learner = *current.learners.iter().find(ready)?;
         let mut wish = current.clone();
         let gone = wish
             .voters
