@@ -110,7 +110,8 @@ impl Bench {
         self.network += 1;
         let mut servers = self.three().await?;
         let leader = self.leader(&servers[0]).await;
-        let place = servers.iter().position(|server| leader.contains(&format!("{}:", server.ip))).ok_or("no such leader")?;
+        let place =
+            servers.iter().position(|server| leader.contains(&format!("{}:", server.ip))).ok_or("no such leader")?;
         let survivor = (place + 1) % 3;
         servers[place].child.kill()?;
         let begun = Instant::now();
@@ -210,7 +211,11 @@ async fn main() -> Outcome<()> {
     let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
     let mut bench = Bench { lictor, dir: dir.clone(), client, network: 0 };
 
-    for (what, servers) in [("-dev: exec to leader", 0), ("one durable server: exec to leader", 1), ("three durable servers: exec to leader", 3)] {
+    for (what, servers) in [
+        ("-dev: exec to leader", 0),
+        ("one durable server: exec to leader", 1),
+        ("three durable servers: exec to leader", 3),
+    ] {
         let mut times = Vec::new();
         for _ in 0..RUNS {
             times.push(bench.start_to_leader(servers).await?);
@@ -236,7 +241,11 @@ async fn main() -> Outcome<()> {
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     for (what, agent) in ["-dev", "durable"].iter().zip(&agents) {
-        println!("{:<58} {:.1} MiB", format!("idle resident memory, one server, {what}"), resident(agent)? as f64 / 1024.0);
+        println!(
+            "{:<58} {:.1} MiB",
+            format!("idle resident memory, one server, {what}"),
+            resident(agent)? as f64 / 1024.0
+        );
     }
     std::fs::remove_dir_all(dir)?;
     Ok(())

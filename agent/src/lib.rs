@@ -17,5 +17,7 @@ pub mod local;
 pub mod rpc;
 pub mod runtime;
 pub mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod view;

@@ -320,7 +320,7 @@ fn rest_after(error: io::Error) {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     if !matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
         tracing::warn!(%error, "receiving DNS questions failed; trying again");
-        std::thread::sleep(LOOK_UP);
+        std::thread::park_timeout(LOOK_UP);
     }
 }
 

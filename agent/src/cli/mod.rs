@@ -160,6 +160,10 @@ impl Verb {
 pub(crate) fn root() -> Command {
     Command::new("lictor")
         .about("Service discovery and health checks, speaking Consul's API")
+        .after_help(
+            "Flags take one dash or two, as in -dev. All commands but agent, validate and version ask the agent at\n\
+             -http-addr or CONSUL_HTTP_ADDR, or else at 127.0.0.1:8500. Begin with: lictor agent -dev",
+        )
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true)

@@ -1,4 +1,4 @@
-//! What the operator said: files, directories, fragments and flags are read into a [`raw::Raw`] each, merged in Consul's
+//! What the operator said: files, directories, fragments and flags are read into a `raw::Raw` each, merged in Consul's
 //! order, and resolved into one typed [`Resolved`].
 //!
 //! It reads configuration files and nothing else: the data directory, the clock and the network belong to `runtime`,

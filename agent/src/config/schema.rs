@@ -44,33 +44,32 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Built,
         Boolean,
-        "server bootstrap disable_host_node_id rejoin_after_leave leave_on_terminate skip_leave_on_interrupt log_json \
-         disable_keyring_file enable_script_checks enable_local_script_checks enable_debug discard_check_output \
+        "server bootstrap disable_host_node_id leave_on_terminate skip_leave_on_interrupt log_json \
+         enable_script_checks enable_local_script_checks discard_check_output \
          dns_config.allow_stale dns_config.enable_truncate dns_config.only_passing dns_config.disable_compression \
-         dns_config.enable_additional_node_meta_txt disable_coordinates disable_kv_key_validation ui ui_config.enabled",
+         dns_config.enable_additional_node_meta_txt disable_coordinates disable_kv_key_validation",
     ),
     (
         Built,
         Number,
-        "bootstrap_expect retry_max log_rotate_bytes log_rotate_max_files check_output_max_size \
+        "bootstrap_expect retry_max check_output_max_size \
          ports.dns ports.http ports.https ports.grpc ports.grpc_tls ports.serf_lan ports.serf_wan ports.server \
          dns_config.a_record_limit dns_config.udp_answer_limit dns_config.soa.refresh dns_config.soa.retry \
          dns_config.soa.expire dns_config.soa.min_ttl performance.raft_multiplier limits.kv_max_value_size \
-         limits.txn_max_req_len limits.http_max_conns_per_client raft_snapshot_threshold raft_trailing_logs",
+         limits.txn_max_req_len limits.http_max_conns_per_client",
     ),
     (
         Built,
         Text,
         "datacenter primary_datacenter acl_datacenter data_dir node_name node_id bind_addr advertise_addr \
          advertise_addr_ipv4 advertise_addr_ipv6 serf_lan client_addr addresses.dns addresses.http domain alt_domain \
-         encrypt log_level log_file pid_file",
+         encrypt log_level pid_file",
     ),
     (
         Built,
         Duration,
-        "retry_interval reconnect_timeout log_rotate_duration check_update_interval default_query_time max_query_time \
-         dns_config.max_stale dns_config.node_ttl performance.leave_drain_time performance.rpc_hold_timeout \
-         session_ttl_min raft_snapshot_interval",
+        "retry_interval reconnect_timeout check_update_interval default_query_time max_query_time \
+         dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout",
     ),
     (Built, Texts, "retry_join start_join http_config.block_endpoints"),
     (Built, TextMap, "node_meta dns_config.service_ttl http_config.response_headers"),
@@ -78,7 +77,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Later,
         Boolean,
-        "acl.enabled acl.enable_key_list_policy acl.enable_token_replication acl.enable_token_persistence \
+        "ui ui_config.enabled enable_debug rejoin_after_leave acl.enabled acl.enable_key_list_policy acl.enable_token_replication acl.enable_token_persistence \
          acl_enable_key_list_policy acl_enforce_version_8 translate_wan_addrs enable_syslog enable_agent_tls_for_checks \
          verify_incoming verify_incoming_rpc verify_incoming_https verify_outgoing verify_server_hostname \
          auto_reload_config auto_encrypt.tls auto_encrypt.allow_tls connect.enabled \
@@ -90,7 +89,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Inert,
         Boolean,
-        "disable_remote_exec disable_update_check disable_anonymous_signature disable_http_unprintable_char_filter \
+        "disable_keyring_file disable_remote_exec disable_update_check disable_anonymous_signature disable_http_unprintable_char_filter \
          enable_central_service_config use_streaming_backend rpc.enable_streaming encrypt_verify_incoming \
          encrypt_verify_outgoing dns_config.use_cache http_config.use_cache telemetry.disable_hostname \
          telemetry.filter_default telemetry.enable_host_metrics telemetry.disable_per_tenancy_usage_metrics \
@@ -101,7 +100,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Later,
         Text,
-        "acl.default_policy acl.down_policy acl.tokens.initial_management acl.tokens.master acl.tokens.default \
+        "log_file acl.default_policy acl.down_policy acl.tokens.initial_management acl.tokens.master acl.tokens.default \
          acl.tokens.agent acl.tokens.agent_recovery acl.tokens.agent_master acl.tokens.replication \
          acl.tokens.config_file_service_registration acl.tokens.dns acl_default_policy acl_down_policy acl_token \
          acl_agent_token acl_agent_master_token acl_master_token acl_replication_token advertise_addr_wan \
@@ -136,7 +135,8 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Inert,
         Number,
-        "protocol raft_protocol retry_max_wan ports.proxy_min_port ports.proxy_max_port ports.sidecar_min_port ports.sidecar_max_port \
+        "raft_snapshot_threshold raft_trailing_logs log_rotate_bytes log_rotate_max_files protocol raft_protocol \
+         retry_max_wan ports.proxy_min_port ports.proxy_max_port ports.sidecar_min_port ports.sidecar_max_port \
          ports.expose_min_port ports.expose_max_port limits.rpc_rate limits.rpc_max_burst \
          limits.rpc_max_conns_per_client limits.request_limits.read_rate limits.request_limits.write_rate \
          autopilot.max_trailing_logs autopilot.min_quorum cache.entry_fetch_max_burst cache.entry_fetch_rate \
@@ -145,7 +145,8 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Inert,
         Duration,
-        "retry_interval_wan reconnect_timeout_wan discovery_max_stale server_rejoin_age_max acl_ttl acl.policy_ttl \
+        "log_rotate_duration session_ttl_min performance.leave_drain_time raft_snapshot_interval \
+         retry_interval_wan reconnect_timeout_wan discovery_max_stale server_rejoin_age_max acl_ttl acl.policy_ttl \
          acl.role_ttl acl.token_ttl acl.disabled_ttl dns_config.recursor_timeout dns_config.cache_max_age \
          performance.grpc_keepalive_interval performance.grpc_keepalive_timeout limits.https_handshake_timeout \
          limits.rpc_handshake_timeout limits.rpc_client_timeout telemetry.prometheus_retention_time",

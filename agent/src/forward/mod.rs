@@ -7,9 +7,13 @@
 //! is told that its outcome is unknown. Reads may always be tried again.
 
 use crate::dice::Dice;
-use crate::http::call::Reply;
+use crate::effect::Answer;
+use crate::http::answer;
+use crate::http::call::{Consistency, Reply};
 use crate::rpc::Unserved;
 use crate::time::Instant;
+use crate::view::View;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What one try came to; `T` is what it was made for.
@@ -63,6 +67,50 @@ impl Journey {
         let ceiling = Duration::from_millis(5 << self.tries.min(5));
         Next::Retry(ceiling / 4 + dice.span(ceiling))
     }
+}
+
+/// Where a call can be served, as one server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    Here,
+    /// At the leader.
+    There(SocketAddr),
+    Nowhere(Unserved),
+}
+
+/// Where a read can be answered: any server that has caught up answers stale ones, the leader all others.
+#[must_use]
+pub fn place_read(view: &View, consistency: Consistency) -> Where {
+    match consistency {
+        Consistency::Stale if view.caught_up => Where::Here,
+        Consistency::Stale => Where::Nowhere(Unserved::NotCaughtUp),
+        Consistency::Default | Consistency::Consistent => place_write(view),
+    }
+}
+
+/// Where a write can be proposed.
+#[must_use]
+pub fn place_write(view: &View) -> Where {
+    match &view.leader {
+        _ if view.leading => Where::Here,
+        Some(leader) => Where::There(leader.rpc),
+        None => Where::Nowhere(Unserved::NoLeader),
+    }
+}
+
+/// What came of something that the agent itself was asked to do.
+#[must_use]
+pub fn acted(answer: Answer) -> Attempt<Reply> {
+    Attempt::Done(match answer {
+        Answer::Local(result) => answer::local_reply(result),
+        Answer::Joined(result) => answer::act_reply(result.map(drop)),
+        Answer::Done => Reply::empty(200),
+        Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
+        Answer::Unserved(why) => return Attempt::Unserved(why),
+        Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => {
+            Reply::text(500, "the agent did not answer in time; look at its state before trying again")
+        }
+    })
 }
 
 /// The answer when the hold time is over.

@@ -174,6 +174,8 @@ pub enum Plan {
     Read(Read),
     Write(Command, WriteAnswer),
     Act(Act),
+    /// Only the leader knows: the call goes there.
+    Leader,
 }
 
 impl Plan {

@@ -2,8 +2,6 @@
 
 use super::call::{Call, Plan, Reply};
 use super::{Context, options, wire};
-use crate::forward::given_up;
-use crate::rpc::Unserved;
 use crate::view::Server;
 use serde::Serialize;
 
@@ -36,11 +34,11 @@ impl<'a> From<&'a Server> for Peer<'a> {
     }
 }
 
-/// The servers of the replicated configuration. Without `?stale` somebody must lead, as only a leader knows it for sure.
+/// The servers of the replicated configuration. Without `?stale` the leader answers, as only it knows it for sure.
 pub fn raft_configuration(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
-    if context.view.leader.is_none() && !call.params.has("stale") {
-        return Err(given_up(Unserved::NoLeader));
+    if !context.view.leading && !call.params.has("stale") {
+        return Ok(Plan::Leader);
     }
     let servers = context.view.servers.iter().map(Peer::from).collect();
     let configuration = Configuration { servers, index: context.view.applied.0 };

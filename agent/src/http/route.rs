@@ -198,7 +198,7 @@ fn unknown(facts: &Facts, path: &str) -> Reply {
     if path == "/" {
         return Reply::text(
             200,
-            "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",
+            "Consul Agent: UI disabled. This release of lictor has no web page; the API begins at /v1/.",
         );
     }
     answer::not_found(path)

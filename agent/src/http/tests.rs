@@ -174,6 +174,7 @@ impl World {
                 answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call))
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
+            Plan::Leader => Reply::text(200, "to the leader"),
         }
     }
 }
@@ -362,7 +363,8 @@ fn the_agent_speaks_of_itself() {
     );
     world.view.leader = None;
     check("GET /v1/status/leader", world, r#"200 """#);
-    check("GET /v1/operator/raft/configuration", world, "500 No cluster leader");
+    world.view.leading = false;
+    check("GET /v1/operator/raft/configuration", world, "200 to the leader");
     assert_eq!(world.ask("GET /v1/operator/raft/configuration?stale").status, 200);
 }
 
@@ -443,10 +445,7 @@ fn mistakes_are_answered_in_consuls_words() {
             "GET /nothing",
             "404 Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n",
         ),
-        (
-            "GET /",
-            "200 Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",
-        ),
+        ("GET /", "200 Consul Agent: UI disabled. This release of lictor has no web page; the API begins at /v1/."),
         ("GET /v1/kv/a%01", "400 "),
         ("GET /v1/kv/a%C2%A0b", "400 "),
         ("GET /v1/kv/é%CC%81", "404 "),
@@ -657,7 +656,7 @@ proptest! {
                 let mut world = world;
                 world.apply(command);
             }
-            Plan::Answer(_) | Plan::Act(_) => {}
+            Plan::Answer(_) | Plan::Act(_) | Plan::Leader => {}
         }
     }
 }

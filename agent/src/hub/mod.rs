@@ -17,7 +17,6 @@ use crate::http::wire::{self, Encoded};
 use crate::time::Instant;
 use crate::view::View;
 use lictor_catalog::{AllowAll, Index, Query, Touched, Watch};
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -155,7 +154,9 @@ impl Hub {
         self.view = view;
         let woken: BTreeSet<u64> = if touched.all {
             // A restored store may stand at a lower index: whoever waits gets the new truth now.
-            let all: Vec<WaitId> = self.waiters.keys().copied().collect();
+            let mut all: Vec<WaitId> = self.waiters.keys().copied().collect();
+            // In order of arrival: the map's own order differs from run to run.
+            all.sort_unstable();
             self.answer_all(all, answers);
             BTreeSet::new()
         } else {
@@ -231,18 +232,15 @@ impl Hub {
         let mut ready: BTreeMap<u64, Found> = BTreeMap::new();
         for id in ids {
             let Some(&(name, ..)) = self.waiters.get(&id) else { continue };
-            let found = match ready.entry(name) {
-                Entry::Occupied(found) => found.get().clone(),
-                Entry::Vacant(place) => {
-                    let Some((query, encoding)) = self.keys.get(&name) else { continue };
-                    self.counters.evaluations += 1;
-                    self.counters.encodes += 1;
-                    place.insert(find(&self.view, query, *encoding, &self.datacenter)).clone()
-                }
-            };
+            let Some((query, encoding)) = self.keys.get(&name) else { continue };
+            let found = ready.entry(name).or_insert_with(|| {
+                self.counters.evaluations += 1;
+                self.counters.encodes += 1;
+                find(&self.view, query, *encoding, &self.datacenter)
+            });
+            answers.push((id, found.clone()));
             self.remove(id);
             self.counters.answers += 1;
-            answers.push((id, found));
         }
     }
 

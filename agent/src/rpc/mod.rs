@@ -9,12 +9,13 @@
 //! | `/call` | [`Forwarded`] | [`Answered`] |
 //! | `/submit` | [`Submission`] | [`Submitted`] |
 //! | `/part` | a `Scope` | the chunks of a partial store |
-//! | `/letters` | an endless stream of framed letters | at the end |
-//! | `/state` | one framed letter, then the chunks of a store | 200 when it was handed in |
+//! | `/letters` | a framed [`Signature`], then an endless stream of framed letters | at the end |
+//! | `/state` | a framed [`Signature`] and one framed letter, then the chunks of a store | 200 when it was handed in |
 //! | `/bootstrap` | one bootstrap letter | 200 |
 //!
 //! What it never does: it opens no socket, and no term or ballot passes through it in the clear.
 
+use crate::consensus::EngineId;
 use crate::http::call::{Call, Reply};
 use bytes::Bytes;
 use lictor_catalog::{Command, Outcome};
@@ -77,6 +78,13 @@ impl Hello {
             _ => Ok(()),
         }
     }
+}
+
+/// First frame of every stream of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    pub from: EngineId,
+    pub to: EngineId,
 }
 
 /// A call on its way to where it can be answered.

@@ -119,10 +119,9 @@ fn read(path: &Path) -> Result<Option<String>, DataDirError> {
 
 fn keep_node_id(path: &Path, given: Option<Uuid>) -> Result<Uuid, DataDirError> {
     if let Some(text) = read(path)? {
-        let kept = text
-            .trim()
-            .parse()
-            .map_err(|_cause: uuid::Error| DataDirError::BadNodeId { path: path.to_owned(), found: text.clone() })?;
+        let Ok(kept) = text.trim().parse() else {
+            return Err(DataDirError::BadNodeId { path: path.to_owned(), found: text.trim().to_owned() });
+        };
         return match given {
             Some(given) if given != kept => Err(DataDirError::OtherNodeId { path: path.to_owned(), kept, given }),
             _ => Ok(kept),

@@ -3,7 +3,7 @@
 
 use crate::dice::Dice;
 use crate::effect::{Answer, Pushed};
-use crate::forward::{self, Attempt, Journey, Next};
+use crate::forward::{self, Attempt, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
@@ -92,13 +92,6 @@ impl Hold {
     fn begin(&mut self) {
         self.leadership.borrow_and_update();
     }
-}
-
-/// Where a call can be served, as seen from here.
-enum Where {
-    Here,
-    There(SocketAddr),
-    Nowhere(Unserved),
 }
 
 impl Dispatcher {
@@ -194,7 +187,7 @@ impl Dispatcher {
 
     async fn try_to_submit(&self, command: &Command, hops: u8, deadline: Instant) -> Attempt<Outcome> {
         let servers = if self.handle.facts.server {
-            match Self::place_write(&self.handle.view.load()) {
+            match forward::place_write(&self.handle.view.load()) {
                 Where::Here => {
                     return match self.handle.write(command.clone(), deadline).await {
                         Answer::Applied(outcome) => Attempt::Done(outcome),
@@ -211,15 +204,16 @@ impl Dispatcher {
         };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let submission = Submission { command: command.clone(), hops: hops + 1, budget_ms };
+        let mut unserved = Unserved::Unreachable;
         for server in servers {
             match self.client.submit(server, &submission).await {
                 Ok(Submitted::Applied(outcome)) => return Attempt::Done(outcome),
-                Ok(Submitted::Unserved(why)) => return Attempt::Unserved(why),
+                Ok(Submitted::Unserved(why)) => unserved = why,
                 Err(Failed::NotSent | Failed::Refused(_)) => {}
                 Ok(Submitted::Unknown) | Err(Failed::Lost) => return Attempt::Lost,
             }
         }
-        Attempt::Unserved(Unserved::Unreachable)
+        Attempt::Unserved(unserved)
     }
 
     async fn attempt(&self, way: &Way<'_>) -> Attempt<Reply> {
@@ -235,32 +229,22 @@ impl Dispatcher {
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
             Plan::Act(act) => self.act(act).await,
-            Plan::Read(read) => match Self::place_read(&view, read.consistency) {
+            Plan::Leader => match forward::place_write(&view) {
+                Where::There(leader) => self.pass(way, leader).await,
+                Where::Nowhere(why) => Attempt::Unserved(why),
+                // It leads by now: the next try will see it.
+                Where::Here => Attempt::Unserved(Unserved::NoLeader),
+            },
+            Plan::Read(read) => match forward::place_read(&view, read.consistency) {
                 Where::Here => self.read(view, read, way.deadline).await,
                 Where::There(leader) => self.pass(way, leader).await,
                 Where::Nowhere(why) => Attempt::Unserved(why),
             },
-            Plan::Write(command, how) => match Self::place_write(&view) {
+            Plan::Write(command, how) => match forward::place_write(&view) {
                 Where::Here => self.propose(way, command, how).await,
                 Where::There(leader) => self.pass(way, leader).await,
                 Where::Nowhere(why) => Attempt::Unserved(why),
             },
-        }
-    }
-
-    fn place_read(view: &View, consistency: Consistency) -> Where {
-        match consistency {
-            Consistency::Stale if view.caught_up => Where::Here,
-            Consistency::Stale => Where::Nowhere(Unserved::NotCaughtUp),
-            Consistency::Default | Consistency::Consistent => Self::place_write(view),
-        }
-    }
-
-    fn place_write(view: &View) -> Where {
-        match &view.leader {
-            _ if view.leading => Where::Here,
-            Some(leader) => Where::There(leader.rpc),
-            None => Where::Nowhere(Unserved::NoLeader),
         }
     }
 
@@ -276,9 +260,10 @@ impl Dispatcher {
         let mut attempt = Attempt::Unserved(Unserved::Unreachable);
         for server in self.servers() {
             attempt = self.pass(way, server).await;
-            // A read whose server died under it is asked of the next one at once.
+            // What one server could not serve, another may: it may have caught up, or know the leader. A read whose server
+            // died under it is asked of the next one at once.
             let again = attempt == Attempt::Lost && way.call.method == Method::Get && clock::now() < way.deadline;
-            if attempt != Attempt::Unserved(Unserved::Unreachable) && !again {
+            if !again && !matches!(attempt, Attempt::Unserved(_)) {
                 break;
             }
         }
@@ -316,11 +301,11 @@ impl Dispatcher {
         if let Act::Join(names) = act {
             let addresses = super::join::resolve(&names, self.handle.facts.serf_port).await;
             return match addresses {
-                Ok(addresses) => acted(self.handle.join(addresses, deadline).await),
+                Ok(addresses) => forward::acted(self.handle.join(addresses, deadline).await),
                 Err(problem) => Attempt::Done(Reply::text(500, problem)),
             };
         }
-        acted(self.handle.act(act, deadline).await)
+        forward::acted(self.handle.act(act, deadline).await)
     }
 
     /// Answers a read here, once it is fresh enough, waiting if it blocks.
@@ -376,20 +361,6 @@ impl Dispatcher {
             Ok(Err(_)) | Err(_) => Err(Unserved::NoLeader),
         }
     }
-}
-
-/// The reply to what the agent was asked to do.
-fn acted(answer: Answer) -> Attempt<Reply> {
-    Attempt::Done(match answer {
-        Answer::Local(result) => answer::local_reply(result),
-        Answer::Joined(result) => answer::act_reply(result.map(drop)),
-        Answer::Done => Reply::empty(200),
-        Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
-        Answer::Unserved(why) => return Attempt::Unserved(why),
-        Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => {
-            Reply::text(500, "the agent did not answer in time; look at its state before trying again")
-        }
-    })
 }
 
 /// A foreign budget, bounded.

@@ -89,7 +89,7 @@ impl Parts {
 /// A store for the time of one answer.
 pub enum Held {
     View(arc_swap::Guard<Arc<View>>),
-    Part(Store),
+    Part(Box<Store>),
 }
 
 impl Deref for Held {
@@ -115,7 +115,7 @@ impl Source for Parts {
     }
 
     async fn fetch(&self, scope: Scope) -> Result<Held, Unavailable> {
-        Self::fetch(self, scope).await.map(Held::Part)
+        Self::fetch(self, scope).await.map(|part| Held::Part(Box::new(part)))
     }
 
     fn now_unix(&self) -> u32 {

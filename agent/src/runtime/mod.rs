@@ -26,6 +26,7 @@ use crate::config::Resolved;
 use crate::effect::Ending;
 use crate::http::call::Act;
 use assemble::Running;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,10 @@ pub fn run(config: Resolved) -> ExitCode {
         match assemble::start(&config).await {
             Ok(running) => {
                 print(&banner(&config, Some(running.node_id)));
-                until_the_end(config, running).await
+                let pid_file = PidFile::write(config.pid_file.as_deref());
+                let code = until_the_end(config, running).await;
+                drop(pid_file);
+                code
             }
             Err(problem) => refuse(&problem),
         }
@@ -75,10 +79,36 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the agent did not start; this is why")]
 fn refuse(problem: &str) -> ExitCode {
-    eprintln!("==> lictor does not start: {problem}");
+    give_up(&format!("==> lictor does not start: {problem}"))
+}
+
+#[expect(clippy::print_stderr, reason = "whoever started the agent must see why there is none")]
+fn give_up(why: &str) -> ExitCode {
+    eprintln!("{why}");
     ExitCode::FAILURE
+}
+
+/// `pid_file`: names this process while it runs.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: Option<&Path>) -> Option<Self> {
+        let path = path?;
+        match std::fs::write(path, format!("{}\n", std::process::id())) {
+            Ok(()) => Some(Self(path.to_owned())),
+            Err(error) => {
+                tracing::error!("pid_file {} is not written: {error}", path.display());
+                None
+            }
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 const fn level(config: &Resolved) -> tracing::Level {
@@ -156,7 +186,7 @@ fn ended(ending: Option<Ending>) -> ExitCode {
         Some(Ending::Left) | None => ExitCode::SUCCESS,
         Some(Ending::Fatal(problem)) => {
             tracing::error!("{problem}");
-            refuse(&problem)
+            give_up(&format!("==> lictor stops: {problem}"))
         }
     }
 }

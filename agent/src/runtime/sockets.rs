@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// UDP sockets that share the DNS port, a thread each.
 const DNS_SOCKETS: usize = 2;
-/// Queries that wait while all threads are busy.
+/// Asked for, so that a burst of packets waits in the kernel.
 const GOSSIP_BUFFER: usize = 2 << 20;
 
 /// A port that cannot be had.
@@ -17,7 +17,8 @@ const GOSSIP_BUFFER: usize = 2 << 20;
 pub enum BindError {
     #[error("{what} cannot listen on {address}: {cause}; {remedy}")]
     Port { what: &'static str, address: SocketAddr, cause: io::Error, remedy: String },
-    #[error("DNS cannot listen: {0}")]
+    /// `dns` names the address and the remedy itself.
+    #[error("{0}")]
     Dns(io::Error),
     #[error(
         "HTTP cannot listen on unix socket {path}: {cause}; remove the file if nobody uses it, or choose another addresses.http"
@@ -44,36 +45,47 @@ impl Sockets {
         let mut http_unix = Vec::new();
         for address in &config.http {
             match address {
-                HttpAddr::Tcp(address) => http.push(tcp("HTTP", *address, "ports.http or client_addr")?),
+                HttpAddr::Tcp(address) => {
+                    http.push(tcp("HTTP", *address, Keys { port: "ports.http", address: "client_addr" })?)
+                }
                 HttpAddr::Unix(path) => http_unix.push(unix(path)?),
             }
         }
         let bind_dns = |address: &SocketAddr| lictor_dns::server::bind(*address, DNS_SOCKETS).map_err(BindError::Dns);
         let dns = config.dns.iter().map(bind_dns).collect::<Result<_, _>>()?;
-        let gossip_tcp = tcp("gossip (TCP)", config.serf_lan, "ports.serf_lan or bind_addr")?;
+        let gossip_tcp = tcp("gossip (TCP)", config.serf_lan, GOSSIP)?;
         let gossip_udp = udp(config.serf_lan)?;
         let rpc = match config.server {
-            true => Some(tcp("server RPC", config.server_rpc, "ports.server or bind_addr")?),
+            true => Some(tcp("server RPC", config.server_rpc, Keys { port: "ports.server", address: "bind_addr" })?),
             false => None,
         };
         Ok(Self { http, http_unix, dns, gossip_udp, gossip_tcp, rpc })
     }
 }
 
-fn remedy(cause: &io::Error, keys: &str) -> String {
+/// What the operator would change to have another port or address.
+#[derive(Clone, Copy)]
+struct Keys {
+    port: &'static str,
+    address: &'static str,
+}
+
+const GOSSIP: Keys = Keys { port: "ports.serf_lan", address: "bind_addr" };
+
+fn remedy(cause: &io::Error, Keys { port, address }: Keys) -> String {
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("another process (perhaps another agent) holds the port: stop it, or set {keys}")
+            format!("another process (perhaps another agent) holds the port: stop it, or set {port} or {address}")
         }
-        io::ErrorKind::AddrNotAvailable => format!("this machine does not have that address: correct {keys}"),
+        io::ErrorKind::AddrNotAvailable => format!("this machine does not have that address: correct {address}"),
         io::ErrorKind::PermissionDenied => {
-            format!("ports below 1024 need a privilege: run with CAP_NET_BIND_SERVICE, or set {keys}")
+            format!("ports below 1024 need a privilege: run with CAP_NET_BIND_SERVICE, or set {port}")
         }
-        _ => format!("correct {keys}"),
+        _ => format!("correct {port} or {address}"),
     }
 }
 
-fn tcp(what: &'static str, address: SocketAddr, keys: &str) -> Result<TcpListener, BindError> {
+fn tcp(what: &'static str, address: SocketAddr, keys: Keys) -> Result<TcpListener, BindError> {
     let bound = || -> io::Result<TcpListener> {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
@@ -103,12 +115,7 @@ fn udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
         socket.set_nonblocking(true)?;
         Ok(socket.into())
     };
-    bound().map_err(|cause| BindError::Port {
-        what: "gossip (UDP)",
-        address,
-        remedy: remedy(&cause, "ports.serf_lan or bind_addr"),
-        cause,
-    })
+    bound().map_err(|cause| BindError::Port { what: "gossip (UDP)", address, remedy: remedy(&cause, GOSSIP), cause })
 }
 
 /// A socket file that nobody listens on any more is the remains of a former agent, and is replaced.
@@ -130,13 +137,13 @@ mod tests {
 
     #[test]
     fn a_port_that_cannot_be_had_names_itself_and_the_remedy() {
-        let taken = tcp("HTTP", SocketAddr::from(([127, 0, 0, 1], 0)), "ports.http").expect("any port");
+        let taken = tcp("HTTP", SocketAddr::from(([127, 0, 0, 1], 0)), GOSSIP).expect("any port");
         let address = taken.local_addr().expect("bound");
-        let text = tcp("HTTP", address, "ports.http").expect_err("taken").to_string();
+        let text = tcp("HTTP", address, GOSSIP).expect_err("taken").to_string();
         assert!(text.contains(&address.to_string()) && text.contains("another process"), "{text}");
         let foreign = SocketAddr::from(([192, 0, 2, 1], 8301));
         let text = udp(foreign).expect_err("a documentation address").to_string();
-        assert!(text.contains("192.0.2.1:8301") && text.contains("correct ports.serf_lan or bind_addr"), "{text}");
+        assert!(text.contains("192.0.2.1:8301") && text.contains("correct bind_addr"), "{text}");
     }
 
     #[test]

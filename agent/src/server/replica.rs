@@ -510,6 +510,13 @@ impl Replica {
         self.dirty |= (caught_up, leading, self.status.epoch) != (view.caught_up, view.leading, view.epoch)
             || lease_until != view.lease_until
             || leader != view.leader;
+        if leading && !view.leading {
+            tracing::info!(epoch = self.status.epoch, "leads the cluster");
+        } else if leader != view.leader
+            && let Some(leader) = leader.as_ref().filter(|_| !leading)
+        {
+            tracing::info!(epoch = self.status.epoch, "follows the server at {}", leader.rpc);
+        }
         (view.caught_up, view.leading, view.epoch) = (caught_up, leading, self.status.epoch);
         (view.lease_until, view.leader) = (lease_until, leader);
         view.applied = self.status.applied;

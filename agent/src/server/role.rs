@@ -29,6 +29,8 @@ const FULL_PASS: Duration = Duration::from_secs(60);
 const SHORT_PASS: Duration = Duration::from_secs(1);
 /// How often the candidates are looked at while there is no cluster.
 const BOOTSTRAP_POLL: Duration = Duration::from_millis(200);
+/// A reason to wait is told once it has lasted so long.
+const REASON_LASTS: Duration = Duration::from_secs(1);
 /// Writes of one pass; the next pass goes on.
 const WRITES_A_PASS: usize = 256;
 /// Batch numbers of writes that are not the engine's, whose own begin with 1: of the cluster id, and of a promise.
@@ -70,6 +72,13 @@ pub enum CannotStart {
     Promise(#[from] BadPromise),
 }
 
+/// Why there is no cluster yet, since when, and whether the log has it.
+struct Reason {
+    reason: String,
+    since: Instant,
+    told: bool,
+}
+
 /// See the module's page.
 pub struct Role {
     config: RoleConfig,
@@ -78,7 +87,8 @@ pub struct Role {
     replica: Option<Replica>,
     bootstrap: Bootstrap,
     next_poll: Instant,
-    waiting: Option<String>,
+    /// Why there is no cluster yet.
+    waiting: Option<Reason>,
     reconciler: Reconciler,
     electorate: Electorate,
     members: Vec<Member>,
@@ -366,10 +376,16 @@ impl Role {
         let outputs = self.bootstrap.poll(now, &candidates, &mut self.dice);
         self.carry_out(outputs, now, effects);
         let waiting = self.bootstrap.waiting();
-        if let Some(reason) = waiting.as_ref().filter(|_| waiting != self.waiting) {
-            tracing::info!("no cluster yet: {reason}");
+        match (waiting, &mut self.waiting) {
+            (Some(reason), Some(told)) if reason == told.reason => {
+                // A reason that lasts is worth a line; most are gone with the next letter.
+                if !told.told && now.since(told.since) >= REASON_LASTS {
+                    told.told = true;
+                    tracing::info!("no cluster yet: {reason}");
+                }
+            }
+            (reason, waiting) => *waiting = reason.map(|reason| Reason { reason, since: now, told: false }),
         }
-        self.waiting = waiting;
     }
 
     fn carry_out(&mut self, outputs: Vec<Output>, now: Instant, effects: &mut Vec<Effect>) {

@@ -149,10 +149,6 @@ impl Agent {
         self.child.is_some()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
     /// Starts it, or starts it again with what its directory holds.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
@@ -188,11 +184,6 @@ impl Agent {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-
-    pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill {signal}");
     }
 
     /// Waits for it to end by itself.

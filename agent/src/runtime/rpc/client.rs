@@ -5,7 +5,7 @@ use super::{frame, whole};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter, News};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Submission, Submitted};
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Signature, Submission, Submitted};
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
 use bytes::Bytes;
@@ -103,6 +103,17 @@ impl Client {
         let _ = self.from.set(from);
     }
 
+    /// Whose letters are for this server.
+    #[must_use]
+    pub fn engine(&self) -> Option<EngineId> {
+        self.from.get().copied()
+    }
+
+    /// Who writes, and to whom: an address may belong to somebody else by now, such as an emptied server.
+    fn signature(&self, to: EngineId) -> Bytes {
+        rpc::encode(&Signature { from: self.engine().unwrap_or_default(), to })
+    }
+
     async fn connection(&self, to: SocketAddr, class: Class) -> Result<Sender, Failed> {
         if let Some(sender) = self.open.lock().await.get(&(to, class)).filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
@@ -116,9 +127,8 @@ impl Client {
     }
 
     async fn connect(&self, to: SocketAddr) -> Result<Sender, Failed> {
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(_)) | Err(_) => return Err(Failed::NotSent),
+        let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await else {
+            return Err(Failed::NotSent);
         };
         // Small letters must not wait for each other.
         let _ = stream.set_nodelay(true);
@@ -132,10 +142,8 @@ impl Client {
         let Ok((mut sender, connection)) = handshake else { return Err(Failed::NotSent) };
         tokio::spawn(connection);
         let hello = rpc::encode(&self.hello());
-        let response = match tokio::time::timeout(CONNECT_TIMEOUT, post(&mut sender, "/hello", full(hello))).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) | Err(_) => return Err(Failed::NotSent),
-        };
+        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, post(&mut sender, "/hello", full(hello))).await;
+        let Ok(Ok(response)) = greeted else { return Err(Failed::NotSent) };
         if response.status() == StatusCode::OK {
             return Ok(sender);
         }
@@ -243,8 +251,7 @@ impl Client {
         }
         if let Ok(mut sender) = connected {
             let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Reconnected });
-            let from = rpc::encode(&self.from.get());
-            let body = Letters { first: Some(frame(&from)), queue }.boxed_unsync();
+            let body = Letters { first: Some(frame(&self.signature(to))), queue }.boxed_unsync();
             let _ = post(&mut sender, "/letters", body).await;
         }
         // Let a dead address rest a moment, so that each dropped letter does not dial again.
@@ -279,13 +286,16 @@ impl Client {
         });
         let sent = async {
             let mut sender = self.connect(address).await?;
-            let head = [frame(&rpc::encode(&self.from.get())), frame(&letter.encode())].concat();
+            let head = [frame(&self.signature(to)), frame(&letter.encode())].concat();
             let body = Letters { first: Some(head.into()), queue }.boxed_unsync();
             let response = post(&mut sender, "/state", body).await.or(Err(Failed::Lost))?;
             if response.status() == StatusCode::OK { Ok(()) } else { Err(Failed::Lost) }
         }
         .await;
         encoder.abort();
+        if let Err(failed) = &sent {
+            tracing::warn!(%to, %address, "a snapshot was not delivered: {failed:?}");
+        }
         let news = if sent.is_ok() { News::SnapshotArrived } else { News::SnapshotLost };
         // The engine sends that peer nothing until it hears of this: it must not be dropped.
         while handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news }).is_err() {

@@ -4,7 +4,7 @@ use super::{BadBody, Frames, whole};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Submission, Submitted, Unserved};
+use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Signature, Submission, Submitted, Unserved};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::mailbox::Lane;
 use bytes::Bytes;
@@ -123,15 +123,16 @@ async fn part(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody
     Ok(reply(StatusCode::OK, chunks.concat()))
 }
 
-/// The first frame says who writes.
-async fn sender(frames: &mut Frames<Incoming>) -> Result<EngineId, BadBody> {
-    let signature = frames.next().await?.ok_or(BadBody)?;
-    rpc::decode::<Option<EngineId>>(&signature).or(Err(BadBody))?.ok_or(BadBody)
+/// The first frame says who writes to whom. What is not for this server's engine is refused: the sender knows an address,
+/// but means somebody who was there before.
+async fn sender(frames: &mut Frames<Incoming>, dispatcher: &Dispatcher) -> Result<EngineId, BadBody> {
+    let signature: Signature = rpc::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;
+    if Some(signature.to) == dispatcher.client.engine() { Ok(signature.from) } else { Err(BadBody) }
 }
 
 async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
-    let from = sender(&mut frames).await?;
+    let from = sender(&mut frames, dispatcher).await?;
     // Who has no cluster has nothing to write; who has one says so, and greets anew once he has.
     let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody)?);
     while let Some(bytes) = frames.next().await? {
@@ -144,7 +145,7 @@ async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hel
 
 async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
-    let from = sender(&mut frames).await?;
+    let from = sender(&mut frames, dispatcher).await?;
     // Who has no cluster has nothing to write; who has one says so, and greets anew once he has.
     let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody)?);
     let letter = Letter::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;

@@ -1,0 +1,83 @@
+//! What clients did and were told, and what the nodes showed: the material of every invariant.
+
+use crate::http::call::Reply;
+use lictor_catalog::Index;
+
+/// How fresh a read was asked to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Default,
+    Consistent,
+    Stale,
+}
+
+/// What a client asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Put {
+        key: String,
+        value: String,
+    },
+    Cas {
+        key: String,
+        value: String,
+        index: u64,
+    },
+    Get {
+        key: String,
+        mode: Mode,
+    },
+    /// A blocking read: answered when the key's index is above `index`, or after `wait_ms`.
+    Wait {
+        key: String,
+        index: u64,
+        wait_ms: u64,
+    },
+    Other,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A write was made (`true`), or a compare-and-set did not match.
+    Acked(bool),
+    /// A read's value, its `ModifyIndex` and the answer's index.
+    Found { value: Option<String>, modified: u64, index: u64 },
+    /// It surely did not happen.
+    Failed(String),
+    /// It may have happened.
+    Unknown,
+    /// Any other answer.
+    Replied,
+}
+
+/// One operation of a client.
+#[derive(Clone, Debug)]
+pub struct Op {
+    pub node: usize,
+    pub kind: Kind,
+    /// The world's time, in ns.
+    pub begun: u64,
+    pub ended: Option<(u64, Deed)>,
+    pub reply: Option<Reply>,
+}
+
+/// Something that a node showed.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub at: u64,
+    pub node: usize,
+    pub sight: Sight,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It leads, and knows everything agreed before.
+    Leads { epoch: u64 },
+    /// Its state at an index.
+    State { applied: Index, hash: u64 },
+    /// It ended of its own accord.
+    Ended(String),
+    /// It could not start.
+    Dead(String),
+}
