@@ -624,4 +624,24 @@ mod tests {
         assert!(town.started.is_empty());
         assert!(town.servers[&1].waiting().unwrap().contains(&member(3).engine.to_string()), "names the lost store");
     }
+
+    #[test]
+    fn who_belongs_to_a_cluster_refuses_every_other_proposal_and_vouches_for_his_own() {
+        let members = vec![member(1), member(2)];
+        let foreign = Proposal { cluster: Uuid::from_u128(9), proposer: member(1).node, members };
+        let mut joined = Bootstrap::new(member(2), 2, None).unwrap();
+        joined.poll(Instant(0), &[candidate(1, 2), candidate(2, 2)], &mut Dice::new(1));
+        joined.joined(Uuid::from_u128(8));
+        let asked = Letter::Promised { proposal: foreign.clone(), by: member(1), answer: false };
+        let refused = Letter::Refused { cluster: foreign.cluster, by: member(2) };
+        assert_eq!(joined.receive(asked.clone()), [Output::Send { to: member(1).node, letter: refused.clone() }]);
+        let mut emptied = Bootstrap::new(member(1), 2, None).unwrap();
+        emptied.vow.promised = Some(foreign.clone());
+        emptied.count_own();
+        emptied.receive(refused);
+        assert!(!emptied.is_bound(), "the refusal frees the proposer");
+        joined.joined(foreign.cluster);
+        let vouched = Letter::Promised { proposal: foreign, by: member(2), answer: true };
+        assert_eq!(joined.receive(asked), [Output::Send { to: member(1).node, letter: vouched }]);
+    }
 }

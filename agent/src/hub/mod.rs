@@ -20,6 +20,9 @@ use lictor_catalog::{AllowAll, Index, Query, Touched, Watch};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// The most reads that may wait at one agent; the next one is refused.
 pub const WAITERS_MAX: usize = 100_000;
 

@@ -172,3 +172,65 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
 pub fn random_uuid() -> io::Result<Uuid> {
     Ok(uuid::Builder::from_random_bytes(random()?).into_uuid())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("lictor-datadir-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn an_identity_is_kept_and_starts_rise() {
+        let scratch = Scratch::new("kept");
+        let first = DataDir::open(&scratch.0, None).expect("a fresh directory");
+        let (id, starts) = (first.node_id, first.starts);
+        let second = DataDir::open(&scratch.0, None).expect_err("it is in use").to_string();
+        assert!(second.contains("another agent is running in it"), "{second}");
+        drop(first);
+        // The last start lies in the future, as after a clock that was set back.
+        fs::write(scratch.0.join("starts"), (starts + 1_000_000_000).to_string()).expect("writable");
+        let third = DataDir::open(&scratch.0, None).expect("free again");
+        assert_eq!((third.node_id, third.starts), (id, starts + 1_000_000_001));
+        drop(third);
+        fs::write(scratch.0.join("starts"), "rubbish").expect("writable");
+        assert!(DataDir::open(&scratch.0, Some(id)).expect("the clock stands in").starts >= starts);
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_identity_is_refused_by_name() {
+        let scratch = Scratch::new("damaged");
+        drop(DataDir::open(&scratch.0, None).expect("a fresh directory"));
+        let other = Uuid::from_u128(7);
+        let refused = DataDir::open(&scratch.0, Some(other)).expect_err("another node").to_string();
+        assert!(refused.contains("node-id") && refused.contains(&other.to_string()), "{refused}");
+        fs::write(scratch.0.join("node-id"), "not an id").expect("writable");
+        let refused = DataDir::open(&scratch.0, None).expect_err("damaged").to_string();
+        assert!(refused.contains("\"not an id\"") && refused.contains("remove the file"), "{refused}");
+    }
+
+    #[test]
+    fn peers_are_remembered_and_damage_costs_only_the_memory() {
+        let scratch = Scratch::new("peers");
+        let dir = DataDir::open(&scratch.0, None).expect("a fresh directory");
+        assert!(dir.peers().is_empty());
+        let peers: Vec<SocketAddr> = (1..400).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();
+        DataDir::keep_peers(dir.path(), &peers).expect("writable");
+        assert_eq!(dir.peers(), peers[..PEERS_MAX]);
+        fs::write(scratch.0.join("peers"), b"10.0.0.1:1\nrubbish\n[::1]:2\n").expect("writable");
+        assert_eq!(dir.peers().len(), 2);
+    }
+}

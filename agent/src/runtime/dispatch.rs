@@ -367,3 +367,41 @@ impl Dispatcher {
 fn deadline(budget_ms: u64) -> Instant {
     clock::now() + Duration::from_millis(budget_ms).min(PATIENCE * 24)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> (Query, Encoding) {
+        (Query::KvGet { key: number.to_string() }, Encoding::default())
+    }
+
+    fn view(applied: u64, epoch: u64) -> Arc<View> {
+        Arc::new(View { applied: Index(applied), epoch, ..View::default() })
+    }
+
+    #[test]
+    fn recent_answers_are_bounded_and_die_with_their_state() {
+        let mut recent = Recent::default();
+        let old = view(5, 1);
+        recent.turn_to(&old);
+        for number in 0..RECENT_MAX + 10 {
+            let key = key(number);
+            recent.keep(key.clone(), &hub::find(&old, &key.0, key.1, "dc1"));
+        }
+        assert_eq!(recent.found.len(), RECENT_MAX, "even empty answers");
+        let new = view(6, 1);
+        recent.turn_to(&new);
+        assert!(recent.found.is_empty());
+        recent.keep(key(1), &hub::find(&old, &key(1).0, Encoding::default(), "dc1"));
+        assert!(recent.found.is_empty(), "an answer to an older state came too late");
+        let mut large = hub::find(&new, &key(1).0, Encoding::default(), "dc1");
+        large.encoded.body = vec![0; RECENT_BYTES_MAX].into();
+        recent.keep(key(1), &large);
+        recent.keep(key(1), &large);
+        recent.keep(key(2), &large);
+        assert_eq!((recent.found.len(), recent.bytes), (1, RECENT_BYTES_MAX));
+        recent.turn_to(&view(6, 2));
+        assert_eq!((recent.found.len(), recent.bytes), (0, 0));
+    }
+}

@@ -78,3 +78,48 @@ impl Mailbox {
         self.news.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(ticket: u64) -> Event {
+        Event::ReadIndex { ticket }
+    }
+
+    fn tickets(turn: &mut Vec<Event>) -> Vec<u64> {
+        turn.drain(..).map(|event| if let Event::ReadIndex { ticket } = event { ticket } else { 0 }).collect()
+    }
+
+    #[test]
+    fn lanes_go_in_order_and_calls_are_rationed() {
+        let mailbox = Mailbox::default();
+        let mut turn = Vec::new();
+        assert!(mailbox.take(Duration::ZERO, &mut turn) && turn.is_empty());
+        for ticket in 0..600 {
+            mailbox.push(Lane::Calls, event(1000 + ticket)).expect("there is room");
+        }
+        for (lane, ticket) in [(Lane::Probes, 3), (Lane::Disk, 2), (Lane::Peers, 1)] {
+            mailbox.push(lane, event(ticket)).expect("there is room");
+        }
+        mailbox.take(Duration::ZERO, &mut turn);
+        let first = tickets(&mut turn);
+        assert_eq!(first[..4], [1, 2, 3, 1000]);
+        assert_eq!(first.len(), 3 + CALLS_A_TURN);
+        mailbox.push(Lane::Peers, event(4)).expect("there is room");
+        mailbox.take(Duration::ZERO, &mut turn);
+        assert_eq!(tickets(&mut turn)[..2], [4, 1000 + CALLS_A_TURN as u64], "a flood of calls delays no peer");
+    }
+
+    #[test]
+    fn a_full_lane_refuses_and_a_closed_box_says_so() {
+        let mailbox = Mailbox::default();
+        for ticket in 0..LANE_MAX[Lane::Calls as usize] as u64 {
+            mailbox.push(Lane::Calls, event(ticket)).expect("there is room");
+        }
+        assert_eq!(mailbox.push(Lane::Calls, event(0)), Err(Full));
+        assert_eq!(mailbox.push(Lane::Peers, event(0)), Ok(()), "the others are not full");
+        mailbox.close();
+        assert!(!mailbox.take(Duration::from_secs(9), &mut Vec::new()));
+    }
+}

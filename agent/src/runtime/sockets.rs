@@ -130,3 +130,35 @@ fn unix(path: &Path) -> Result<UnixListener, BindError> {
     listener.set_nonblocking(true).map_err(refused)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_had_names_itself_and_the_remedy() {
+        let taken = tcp("HTTP", SocketAddr::from(([127, 0, 0, 1], 0)), GOSSIP).expect("any port");
+        let address = taken.local_addr().expect("bound");
+        let text = tcp("HTTP", address, GOSSIP).expect_err("taken").to_string();
+        assert!(text.contains(&address.to_string()) && text.contains("another process"), "{text}");
+        let foreign = SocketAddr::from(([192, 0, 2, 1], 8301));
+        let text = udp(foreign).expect_err("a documentation address").to_string();
+        assert!(text.contains("192.0.2.1:8301") && text.contains("correct bind_addr"), "{text}");
+    }
+
+    #[test]
+    fn a_dead_unix_socket_is_replaced_and_a_living_one_or_a_file_is_not() {
+        let path = std::env::temp_dir().join(format!("lictor-sockets-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let living = unix(&path).expect("a free path");
+        let text = unix(&path).expect_err("it is in use").to_string();
+        assert!(text.contains(&path.display().to_string()) && text.contains("addresses.http"), "{text}");
+        drop(living);
+        drop(unix(&path).expect("nobody listens any more"));
+        std::fs::remove_file(&path).expect("it is there");
+        std::fs::write(&path, "precious").expect("writable");
+        unix(&path).expect_err("a file is not ours to remove");
+        assert_eq!(std::fs::read(&path).expect("it is still there"), b"precious");
+        std::fs::remove_file(&path).expect("it is there");
+    }
+}

@@ -9,6 +9,11 @@ pub mod role;
 pub mod tags;
 pub mod voters;
 
+#[cfg(test)]
+mod replica_tests;
+#[cfg(test)]
+mod tests;
+
 use crate::gossip::{Member, MemberStatus};
 use std::net::SocketAddr;
 use tags::ServerTags;

@@ -97,3 +97,68 @@ pub fn frame(payload: &[u8]) -> Bytes {
     framed.extend_from_slice(payload);
     framed.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::body::Frame;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// A body that arrives in these pieces.
+    struct Pieces(Vec<Bytes>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let next = if self.0.is_empty() { None } else { Some(self.0.remove(0)) };
+            Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    fn pieces(bytes: &[u8], size: usize) -> Pieces {
+        Pieces(bytes.chunks(size).map(Bytes::copy_from_slice).collect())
+    }
+
+    #[tokio::test]
+    async fn frames_come_out_however_the_body_is_cut() {
+        let sent = [frame(b"one"), frame(b""), frame(b"three")].concat();
+        for size in 1..=sent.len() {
+            let mut frames = Frames::new(pieces(&sent, size), 5);
+            for expected in ["one", "", "three"] {
+                assert_eq!(frames.next().await.expect("whole").expect("there"), expected, "pieces of {size}");
+            }
+            assert_eq!(frames.next().await, Ok(None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_or_oversized_frame_is_refused() {
+        for cut in 1..7 {
+            assert_eq!(Frames::new(pieces(&frame(b"one")[..cut], 2), 5).next().await, Err(BadBody), "cut at {cut}");
+        }
+        assert_eq!(Frames::new(pieces(&frame(b"sixsix"), 3), 5).next().await, Err(BadBody));
+        assert_eq!(Frames::new(pieces(&[0xff; 4], 4), 5).next().await, Err(BadBody), "the claim alone suffices");
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_frames_comes_as_it_is() {
+        let sent = [&frame(b"head")[..], b"the rest"].concat();
+        let mut frames = Frames::new(pieces(&sent, 10), 5);
+        assert_eq!(frames.next().await.expect("whole").expect("there"), "head");
+        let mut rest = Vec::new();
+        while let Some(bytes) = frames.rest().await.expect("whole") {
+            rest.extend_from_slice(&bytes);
+        }
+        assert_eq!(rest, b"the rest");
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_has_a_limit() {
+        assert_eq!(whole(pieces(b"12345", 2), 5).await.expect("fits"), "12345");
+        assert_eq!(whole(pieces(b"123456", 2), 5).await, Err(BadBody));
+    }
+}

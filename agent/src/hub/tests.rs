@@ -1,0 +1,155 @@
+use super::*;
+use lictor_catalog::command::KvCommand;
+use lictor_catalog::{Entry as LogEntry, Store};
+
+/// A hub over a store that is written to, and what it answered.
+struct Bench {
+    hub: Hub,
+    store: Store,
+    index: u64,
+    answers: Vec<(WaitId, Found)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let hub = Hub::new("dc1".to_owned(), Arc::new(View::default()));
+        let mut bench = Self { hub, store: Store::default(), index: 1, answers: Vec::new() };
+        bench.put("seed");
+        bench
+    }
+
+    fn put(&mut self, key: &str) {
+        self.index += 1;
+        let command = lictor_catalog::Command::Kv(KvCommand::Set {
+            key: key.into(),
+            value: self.index.to_string().into(),
+            flags: 0,
+        });
+        let entry = LogEntry { time_ms: 0, id: self.index, command };
+        let applied = self.store.apply(Index(self.index), &entry);
+        self.publish(&applied.touched);
+    }
+
+    fn publish(&mut self, touched: &Touched) {
+        let view = View { store: self.store.clone(), applied: Index(self.index), ..View::default() };
+        self.hub.published(Arc::new(view), touched, &mut self.answers);
+    }
+
+    fn wait(&mut self, id: WaitId, query: Query, min_index: u64, deadline: u64) {
+        let encoding = Encoding::default();
+        let waiter = Waiter { id, query, encoding, min_index: Index(min_index), deadline: Instant(deadline) };
+        self.hub.wait(waiter, &mut self.answers).expect("there is room");
+    }
+
+    fn answered(&mut self) -> Vec<WaitId> {
+        let mut ids: Vec<WaitId> = self.answers.drain(..).map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+fn get(key: &str) -> Query {
+    Query::KvGet { key: key.to_owned() }
+}
+
+fn list(prefix: &str) -> Query {
+    Query::KvList { prefix: prefix.to_owned() }
+}
+
+#[test]
+fn equal_reads_are_evaluated_and_encoded_once() {
+    let mut bench = Bench::new();
+    bench.put("a");
+    let index = bench.index;
+    for id in 1..=100 {
+        bench.wait(id, get("a"), index, 1000);
+    }
+    assert_eq!(bench.answered(), [0; 0]);
+    assert_eq!(bench.hub.counters.evaluations, 1, "whoever joins a group that sleeps costs nothing");
+    bench.put("a");
+    assert_eq!(bench.answers.len(), 100);
+    assert_eq!(bench.hub.counters, Counters { evaluations: 2, encodes: 1, answers: 100 });
+    let first = &bench.answers[0].1.encoded.body;
+    assert!(bench.answers.iter().all(|(_, found)| found.encoded.body.as_ptr() == first.as_ptr()), "the same bytes");
+    assert_eq!((bench.hub.waiting(), bench.hub.deadline()), (0, None));
+    assert!(bench.hub.by_watch.is_empty() && bench.hub.keys.is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn nobody_is_woken_early_and_nobody_too_late() {
+    let mut bench = Bench::new();
+    bench.put("a");
+    let seen = bench.index;
+    bench.put("a");
+    // The change came before the registration.
+    bench.wait(1, get("a"), seen, 1000);
+    assert_eq!(bench.answered(), [1]);
+    let seen = bench.index;
+    bench.wait(2, get("a"), seen, 1000);
+    bench.wait(3, get("a"), seen + 1, 1000);
+    bench.put("b");
+    assert_eq!(bench.answered(), [0; 0], "not his key");
+    let evaluations = bench.hub.counters.evaluations;
+    bench.put("c");
+    assert_eq!(bench.hub.counters.evaluations, evaluations, "what nobody watches costs nothing");
+    bench.put("a");
+    assert_eq!(bench.answered(), [2, 3]);
+    bench.wait(4, get("a"), bench.index + 5, 1000);
+    bench.put("a");
+    assert_eq!(bench.answered(), [0; 0], "his index is further on");
+    // A sleeper's group is not asked again for the newcomer, who nevertheless has missed something.
+    bench.wait(5, get("a"), seen, 1000);
+    assert_eq!(bench.answered(), [5]);
+}
+
+#[test]
+fn a_key_wakes_its_prefixes() {
+    let mut bench = Bench::new();
+    let index = bench.index;
+    for (id, prefix) in ["", "a/", "a/é", "b/"].into_iter().enumerate() {
+        bench.wait(id as WaitId, list(prefix), index, 1000);
+    }
+    bench.put("a/éx");
+    assert_eq!(bench.answered(), [0, 1, 2]);
+}
+
+#[test]
+fn a_replaced_store_wakes_everybody() {
+    let mut bench = Bench::new();
+    bench.wait(1, get("a"), 900, 1000);
+    bench.wait(2, list("z"), 900, 1000);
+    bench.publish(&Touched { all: true, watches: Vec::new() });
+    assert_eq!(bench.answered(), [1, 2], "even those whose index the restored store has not reached");
+}
+
+#[test]
+fn deadlines_answer_and_cancelled_waits_do_not() {
+    let mut bench = Bench::new();
+    let index = bench.index;
+    for id in 1..=3 {
+        bench.wait(id, get("a"), index, 100 * id);
+    }
+    assert_eq!(bench.hub.deadline(), Some(Instant(100)));
+    bench.hub.cancel(2);
+    bench.hub.cancel(77);
+    bench.hub.timer(Instant(99), &mut bench.answers);
+    assert_eq!(bench.answered(), [0; 0]);
+    bench.hub.timer(Instant(250), &mut bench.answers);
+    assert_eq!(bench.answered(), [1]);
+    bench.put("a");
+    assert_eq!(bench.answered(), [3]);
+}
+
+#[test]
+fn one_too_many_is_refused() {
+    let mut bench = Bench::new();
+    let index = bench.index;
+    for id in 0..WAITERS_MAX as WaitId {
+        bench.wait(id, get("a"), index, 1000);
+    }
+    let waiter =
+        Waiter { id: 0, query: get("b"), encoding: Encoding::default(), min_index: Index(1), deadline: Instant(9) };
+    let mut answers = Vec::new();
+    assert_eq!(bench.hub.wait(waiter, &mut answers), Err(Full));
+    assert!(answers.is_empty());
+}
