@@ -53,7 +53,7 @@ pub async fn receive(socket: UdpSocket, handle: Arc<Handle>) {
         // An error here is a neighbour's closed port reported late: nothing of ours is broken.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
-        let _ = handle.mailbox.push(Lane::Peers, Event::Packet { from, bytes });
+        let _ = handle.mailbox.push(Lane::Gossip, Event::Packet { from, bytes });
     }
 }
 
@@ -78,7 +78,7 @@ async fn request(mut stream: TcpStream, handle: &Handle, answers: &Answers) -> i
     let body = read_frame(&mut stream).await?;
     let ticket = handle.ticket();
     let answer = answers.expect(ticket);
-    if handle.mailbox.push(Lane::Peers, Event::GossipAsked { ticket, body }).is_ok()
+    if handle.mailbox.push(Lane::Gossip, Event::GossipAsked { ticket, body }).is_ok()
         && let Ok(Ok(answer)) = tokio::time::timeout(TIMEOUT, answer).await
     {
         write_frame(&mut stream, &answer).await?;
@@ -101,7 +101,7 @@ pub async fn dial(to: SocketAddr, dial: u64, body: Bytes, handle: Arc<Handle>) {
         Ok(Err(_)) => Err(DialError::Unreachable),
         Err(_) => Err(DialError::TimedOut),
     };
-    let _ = handle.mailbox.push(Lane::Peers, Event::GossipAnswered { dial, answer });
+    let _ = handle.mailbox.push(Lane::Gossip, Event::GossipAnswered { dial, answer });
 }
 
 async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {

@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, UnixListener};
 
 /// A client that has not sent its request's head by then is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A body that has not come by then is not waited for.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a request's head.
 const HEAD_MAX: usize = 64 << 10;
 
@@ -133,7 +135,10 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        match super::rpc::whole(body, cap).await {
+        let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, super::rpc::whole(body, cap)).await else {
+            return respond(answer::finish(Reply::text(408, "the request's body did not come in time"), facts), false);
+        };
+        match read {
             Ok(bytes) => call.body = bytes,
             Err(super::rpc::BadBody) => {
                 let refused = answer::too_large(declared.max(cap + 1), cap);

@@ -11,8 +11,9 @@ use std::time::Duration;
 const ADDRESSES_MAX: usize = 64;
 /// The first pause of `retry_join`; it doubles up to `retry_interval`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// One try is given up after this.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Gossip ends a try itself when nobody answers. It keeps one open while a living member holds our name, and enters when
+/// that one is gone: until then there is no use in another try.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Turns `host`, `host:port`, `ip`, `ip:port` and `[v6]:port` into addresses.
 ///

@@ -1,7 +1,7 @@
 //! The way into the agent's one thread: lanes in order of urgency, each bounded, and one place to wait.
 //!
-//! Gossip and Raft come first, then the disk, then probes, then calls (DESIGN §2). A turn takes everything that is urgent
-//! and a bounded number of calls, so that a flood of calls never delays a heartbeat by more than one turn.
+//! Letters of the log come first, then gossip, the disk, probes, and calls. A turn takes a ration of packets and of calls
+//! and all else that waits, so that a flood of either never delays a heartbeat by more than one turn, nor crowds it out.
 
 use crate::event::Event;
 use std::collections::VecDeque;
@@ -10,16 +10,20 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    Peers = 0,
-    Disk = 1,
-    Probes = 2,
-    Calls = 3,
+    /// What servers write to each other.
+    Letters = 0,
+    Gossip = 1,
+    Disk = 2,
+    Probes = 3,
+    Calls = 4,
 }
 
-/// Events that one lane holds at most. A full lane of peers drops, as a network would; a full lane of calls refuses.
-const LANE_MAX: [usize; 4] = [16_384, 65_536, 16_384, 16_384];
-/// Calls taken in one turn at most.
-const CALLS_A_TURN: usize = 512;
+/// How many lanes there are.
+pub const LANES: usize = 5;
+/// Events that one lane holds at most. Full lanes of letters and gossip drop, as a network would; one of calls refuses.
+const LANE_MAX: [usize; LANES] = [16_384, 16_384, 65_536, 16_384, 16_384];
+/// Events of each lane taken in one turn at most.
+const A_TURN: [usize; LANES] = [usize::MAX, 1024, usize::MAX, usize::MAX, 512];
 
 /// The lane is full; the event was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub struct Full;
 
 #[derive(Debug, Default)]
 struct Lanes {
-    queues: [VecDeque<Event>; 4],
+    queues: [VecDeque<Event>; LANES],
     closed: bool,
 }
 
@@ -63,12 +67,10 @@ impl Mailbox {
         let idle = |lanes: &mut Lanes| !lanes.closed && lanes.queues.iter().all(VecDeque::is_empty);
         let (mut lanes, _) =
             self.news.wait_timeout_while(self.lock(), patience, idle).unwrap_or_else(PoisonError::into_inner);
-        let [urgent @ .., calls] = &mut lanes.queues;
-        for queue in urgent {
-            turn.extend(queue.drain(..));
+        for (queue, ration) in lanes.queues.iter_mut().zip(A_TURN) {
+            let count = queue.len().min(ration);
+            turn.extend(queue.drain(..count));
         }
-        let count = calls.len().min(CALLS_A_TURN);
-        turn.extend(calls.drain(..count));
         !lanes.closed
     }
 
@@ -99,16 +101,20 @@ mod tests {
         for ticket in 0..600 {
             mailbox.push(Lane::Calls, event(1000 + ticket)).expect("there is room");
         }
-        for (lane, ticket) in [(Lane::Probes, 3), (Lane::Disk, 2), (Lane::Peers, 1)] {
+        for (lane, ticket) in [(Lane::Probes, 3), (Lane::Disk, 2), (Lane::Letters, 1)] {
             mailbox.push(lane, event(ticket)).expect("there is room");
         }
         mailbox.take(Duration::ZERO, &mut turn);
         let first = tickets(&mut turn);
         assert_eq!(first[..4], [1, 2, 3, 1000]);
-        assert_eq!(first.len(), 3 + CALLS_A_TURN);
-        mailbox.push(Lane::Peers, event(4)).expect("there is room");
+        assert_eq!(first.len(), 3 + A_TURN[Lane::Calls as usize]);
+        mailbox.push(Lane::Letters, event(4)).expect("there is room");
         mailbox.take(Duration::ZERO, &mut turn);
-        assert_eq!(tickets(&mut turn)[..2], [4, 1000 + CALLS_A_TURN as u64], "a flood of calls delays no peer");
+        assert_eq!(
+            tickets(&mut turn)[..2],
+            [4, 1000 + A_TURN[Lane::Calls as usize] as u64],
+            "a flood of calls delays no peer"
+        );
     }
 
     #[test]
@@ -118,7 +124,7 @@ mod tests {
             mailbox.push(Lane::Calls, event(ticket)).expect("there is room");
         }
         assert_eq!(mailbox.push(Lane::Calls, event(0)), Err(Full));
-        assert_eq!(mailbox.push(Lane::Peers, event(0)), Ok(()), "the others are not full");
+        assert_eq!(mailbox.push(Lane::Letters, event(0)), Ok(()), "the others are not full");
         mailbox.close();
         assert!(!mailbox.take(Duration::from_secs(9), &mut Vec::new()));
     }

@@ -55,7 +55,7 @@ impl World {
             }
             Effect::GossipAnswer { ticket, body } => self.answers.give(ticket, body),
             Effect::Letter { to, address: None, .. } => {
-                let _ = self.handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Unreachable });
+                let _ = self.handle.mailbox.push(Lane::Letters, Event::Peer { peer: to, news: News::Unreachable });
             }
             Effect::Letter { to, address: Some(address), letter, state } => {
                 let (client, handle) = (Arc::clone(&self.client), Arc::clone(&self.handle));

@@ -89,7 +89,7 @@ impl World {
             let way = self.net.way(&mut self.dice);
             if !lost {
                 let event = Event::Packet { from, bytes: bytes.clone() };
-                self.at_any(self.now + way, target, Happening::Take(Lane::Peers, Box::new(event)));
+                self.at_any(self.now + way, target, Happening::Take(Lane::Gossip, Box::new(event)));
             }
         }
     }
@@ -111,14 +111,14 @@ impl World {
 
     fn dial_answer(&mut self, node: usize, life: u64, wait: u64, dial: u64, answer: Result<Bytes, DialError>) {
         let event = Event::GossipAnswered { dial, answer };
-        self.at_life(self.now + wait, node, life, Happening::Take(Lane::Peers, Box::new(event)));
+        self.at_life(self.now + wait, node, life, Happening::Take(Lane::Gossip, Box::new(event)));
     }
 
     pub(super) fn dialled(&mut self, node: usize, (from, life, dial): (usize, u64, u64), body: Bytes) {
         let Some(process) = self.running(node) else { return };
         let ticket = process.number();
         process.askers.insert(ticket, Asker::Dial { node: from, life, dial });
-        self.take(node, Lane::Peers, Event::GossipAsked { ticket, body });
+        self.take(node, Lane::Gossip, Event::GossipAsked { ticket, body });
     }
 
     fn gossip_answer(&mut self, node: usize, ticket: Ticket, body: Bytes) {
@@ -153,7 +153,7 @@ impl World {
         let way = self.net.way(&mut self.dice);
         let Some(process) = self.nodes[node].process.as_mut() else { return };
         let Some(address) = address else {
-            self.take(node, Lane::Peers, Event::Peer { peer: to, news: News::Unreachable });
+            self.take(node, Lane::Letters, Event::Peer { peer: to, news: News::Unreachable });
             return;
         };
         if state.is_none() && process.unreachable.contains(&to) {
@@ -171,7 +171,11 @@ impl World {
         let state = state.map(|store| carried(&store));
         let Some(target) = target.filter(|_| !lost) else {
             let news = if streamed { News::SnapshotLost } else { News::Unreachable };
-            self.at(self.now + PEER_REST, node, Happening::Take(Lane::Peers, Box::new(Event::Peer { peer: to, news })));
+            self.at(
+                self.now + PEER_REST,
+                node,
+                Happening::Take(Lane::Letters, Box::new(Event::Peer { peer: to, news })),
+            );
             if !streamed && !lost {
                 if let Some(process) = self.running(node) {
                     process.unreachable.insert(to);
@@ -187,11 +191,11 @@ impl World {
         for copy in 0..copies {
             let letter = Letter::decode(&bytes).expect("an agent's own letter");
             let event = Event::Letter { from, cluster: hello.cluster, letter, state: state.clone() };
-            self.at_life(self.now + way * (copy + 1), target, life, Happening::Take(Lane::Peers, Box::new(event)));
+            self.at_life(self.now + way * (copy + 1), target, life, Happening::Take(Lane::Letters, Box::new(event)));
         }
         if streamed {
             let event = Event::Peer { peer: to, news: News::SnapshotArrived };
-            self.at(self.now + 2 * way, node, Happening::Take(Lane::Peers, Box::new(event)));
+            self.at(self.now + 2 * way, node, Happening::Take(Lane::Letters, Box::new(event)));
         }
     }
 
@@ -212,7 +216,7 @@ impl World {
         }
         let way = self.net.way(&mut self.dice);
         let letter = BootstrapLetter::decode(&letter.encode()).expect("an agent's own letter");
-        self.at_any(self.now + way, target, Happening::Take(Lane::Peers, Box::new(Event::Bootstrap { letter })));
+        self.at_any(self.now + way, target, Happening::Take(Lane::Letters, Box::new(Event::Bootstrap { letter })));
     }
 
     fn store(&mut self, node: usize, job: Job) {

@@ -15,7 +15,7 @@ use crate::gossip::{Gossip, GossipConfig, Identity};
 use crate::hub::Hub;
 use crate::local::{LocalOptions, Owned, OwnedConfig, SyncOptions};
 use crate::rpc::{Hello, VERSION};
-use crate::runtime::mailbox::Lane;
+use crate::runtime::mailbox::{LANES, Lane};
 use crate::server::role::{Recovered, Role, RoleConfig};
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
@@ -104,7 +104,7 @@ pub struct Process {
     pub(super) jobs: VecDeque<Job>,
     /// Those of the transaction under way.
     pub(super) writing: Vec<Job>,
-    pub(super) inbox: [VecDeque<Event>; 4],
+    pub(super) inbox: [VecDeque<Event>; LANES],
     pub(super) turn_at: Option<u64>,
     pub(super) askers: BTreeMap<Ticket, Asker>,
     pub(super) next_number: u64,

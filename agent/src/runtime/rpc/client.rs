@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 /// A server that does not answer the connection attempt by then is taken for unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// A waiting call's connection is probed this often, so that a silent cut is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Letters waiting for a slow peer; more are dropped, as a network would.
 const LETTERS_MAX: usize = 4096;
 /// Chunks of a store under way.
@@ -250,7 +250,7 @@ impl Client {
             tracing::warn!("{address} takes no letters: {reason}");
         }
         if let Ok(mut sender) = connected {
-            let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Reconnected });
+            let _ = handle.mailbox.push(Lane::Letters, Event::Peer { peer: to, news: News::Reconnected });
             let body = Letters { first: Some(frame(&self.signature(to))), queue }.boxed_unsync();
             let _ = post(&mut sender, "/letters", body).await;
         }
@@ -263,7 +263,7 @@ impl Client {
                 letters.remove(&to);
             }
         }
-        let _ = handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news: News::Unreachable });
+        let _ = handle.mailbox.push(Lane::Letters, Event::Peer { peer: to, news: News::Unreachable });
     }
 
     /// Sends a letter with the state that travels beside it, and reports how it went.
@@ -298,7 +298,7 @@ impl Client {
         }
         let news = if sent.is_ok() { News::SnapshotArrived } else { News::SnapshotLost };
         // The engine sends that peer nothing until it hears of this: it must not be dropped.
-        while handle.mailbox.push(Lane::Peers, Event::Peer { peer: to, news }).is_err() {
+        while handle.mailbox.push(Lane::Letters, Event::Peer { peer: to, news }).is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -138,7 +138,7 @@ async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hel
     while let Some(bytes) = frames.next().await? {
         let letter = Letter::decode(&bytes).or(Err(BadBody))?;
         // A full lane drops it: the engine repeats what matters.
-        let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, cluster, letter, state: None });
+        let _ = dispatcher.handle.mailbox.push(Lane::Letters, Event::Letter { from, cluster, letter, state: None });
     }
     Ok(reply(StatusCode::OK, Bytes::new()))
 }
@@ -157,7 +157,7 @@ async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello
         }
     }
     let store = restore.finish().or(Err(BadBody))?;
-    match dispatcher.handle.mailbox.push(Lane::Peers, Event::Letter { from, cluster, letter, state: Some(store) }) {
+    match dispatcher.handle.mailbox.push(Lane::Letters, Event::Letter { from, cluster, letter, state: Some(store) }) {
         Ok(()) => Ok(reply(StatusCode::OK, Bytes::new())),
         Err(_) => Ok(reply(StatusCode::TOO_MANY_REQUESTS, Unserved::Busy.to_string())),
     }
@@ -165,6 +165,6 @@ async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello
 
 async fn bootstrap(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
     let letter = BootstrapLetter::decode(&whole(body, 1 << 20).await?).ok_or(BadBody)?;
-    let _ = dispatcher.handle.mailbox.push(Lane::Peers, Event::Bootstrap { letter });
+    let _ = dispatcher.handle.mailbox.push(Lane::Letters, Event::Bootstrap { letter });
     Ok(reply(StatusCode::OK, Bytes::new()))
 }
