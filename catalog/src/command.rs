@@ -17,7 +17,7 @@ const FORMAT: u8 = 1;
 /// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Log time in ms: it never falls, and stands still while there is no leader (DESIGN §2).
+    /// Log time in ms: it never falls, and stands still while there is no leader.
     pub time_ms: u64,
     /// Chosen by the proposer, unique enough to find the answer by; 0 when nobody waits.
     pub id: u64,

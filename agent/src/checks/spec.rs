@@ -109,7 +109,7 @@ fn decode_text(bad: &BadField) -> String {
 
 impl CheckSpec {
     /// Reads one check definition, from a request's body or a configuration file's block: every field of
-    /// `surface/checks.md` §2 in every spelling, validated by §3.
+    /// Consul's check definition in every spelling, validated as Consul does.
     ///
     /// # Errors
     /// [`SpecError`]; its text is what the API answers with 400.

@@ -1,4 +1,4 @@
-//! How the first servers of a cluster agree to be one (DESIGN §3, Bootstrap), by promises.
+//! How the first servers of a cluster agree to be one by promises.
 //!
 //! The lowest node id among exactly `bootstrap_expect` servers without state proposes the members and a random cluster id;
 //! its proposal is its own promise. Every member promises durably to at most one proposal and tells all the others. Whoever

@@ -1,4 +1,4 @@
-//! The leader's lease: for how long it may answer reads without asking a quorum (DESIGN §2, Read).
+//! The leader's lease: for how long it may answer reads without asking a quorum.
 //!
 //! Owns only the arithmetic. It never asks anybody: the caller sends an ask through
 //! [`Engine::read_index`](super::Engine::read_index) at each heartbeat, notes the moment *before* sending, and brings the

@@ -1,7 +1,7 @@
 //! Calls on their way to where they can be answered: who may be asked, how often, and when to give up. Pure decisions;
 //! `runtime/dispatch.rs` does the walking.
 //!
-//! The rules (DESIGN §2): a call is passed on at most twice inside a datacenter, to the leader or, by client agents, to
+//! The rules: a call is passed on at most twice inside a datacenter, to the leader or, by client agents, to
 //! any server. Only the origin holds: while there is no leader it tries again for the hold time (7 s), then answers
 //! `No cluster leader`. A write is tried again only while it surely was not proposed; when its answer was lost the client
 //! is told that its outcome is unknown. Reads may always be tried again.

@@ -21,7 +21,7 @@ pub struct ServiceSpec {
 
 impl ServiceSpec {
     /// Reads one service definition, from a request's body or a configuration file's block: every field of
-    /// `surface/http.md` §2.4 in every spelling, with its `Check` and `Checks`. The node's name is filled in by `local`.
+    /// Consul's registration in every spelling, with its `Check` and `Checks`. The node's name is filled in by `local`.
     ///
     /// # Errors
     /// [`SpecError`]; its text is what the API answers with 400.
@@ -131,7 +131,7 @@ fn locality(object: &Object<'_>) -> Result<Option<Locality>, BadField> {
     object.object("Locality")?.map(read).transpose()
 }
 
-/// The checks of the definition, with the ids and names of `surface/checks.md` §9. Empty objects are no checks.
+/// The checks of the definition, with the ids and names that Consul gives them. Empty objects are no checks.
 fn inner_checks(object: &Object<'_>, service: &Service) -> Result<Vec<CheckSpec>, SpecError> {
     let given: Vec<&Value> = object
         .get("Check")

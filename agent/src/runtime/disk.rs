@@ -1,7 +1,7 @@
 //! The thread that writes the log store: whatever has queued up meanwhile goes into one transaction with one sync.
 //!
 //! A full disk is waited out: the batches stay queued and unacknowledged, the store is closed and opened again, and the
-//! same batches are written (DESIGN §3). A failed sync is never retried: the agent ends.
+//! same batches are written. A failed sync is never retried: the agent ends.
 
 use crate::consensus::Write;
 use crate::consensus::store::{States, Storage, WriteError};

@@ -39,7 +39,7 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 /// What is under way when the agent stops has this long to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Runs an agent until it is told to end. The exit code is Consul's (`surface/config.md` §7).
+/// Runs an agent until it is told to end. The exit code is Consul's: 0 after a graceful leave, else 1.
 #[must_use]
 pub fn run(config: Resolved) -> ExitCode {
     log::start(level(&config), config.log.json);

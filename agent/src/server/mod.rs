@@ -3,6 +3,8 @@
 //! Pure wishes over (members, store): what ought to be written, given what is. Nothing here is kept in the store, and
 //! nothing here writes.
 
+mod log_time;
+mod reads;
 pub mod reconcile;
 pub mod replica;
 pub mod role;

@@ -1,4 +1,4 @@
-//! Gossip into catalog (`surface/semantics.md` §5): a living member has its node and a passing `serfHealth`, a failed one
+//! Gossip into catalog, as Consul does it: a living member has its node and a passing `serfHealth`, a failed one
 //! a critical `serfHealth`, one that left has no node. Nodes that were registered by hand (no `serfHealth`) are never
 //! touched.
 //!

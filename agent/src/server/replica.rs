@@ -1,8 +1,10 @@
 //! This server's copy of the catalog: the consensus engine, the store it feeds, the lease, and those who wait for either.
 //!
-//! It turns committed entries into a newer [`View`] and publishes it once per batch, before that batch's answers are given
-//! (DESIGN §2). It never touches a disk or a socket: what the engine asks for leaves as effects, in order.
+//! It turns committed entries into a newer [`View`] and publishes it once per batch, before that batch's answers are given.
+//! It never touches a disk or a socket: what the engine asks for leaves as effects, in order.
 
+use super::log_time::LogClock;
+use super::reads::{CatchUp, Reads};
 use crate::consensus::lease::Lease;
 use crate::consensus::raft::Raft;
 use crate::consensus::{Batch, Committed, Engine as _, EngineId, Letter, Members, News, Ready, Refused, Status, Write};
@@ -51,51 +53,6 @@ pub enum Diverging {
          and start again, the server is copied from the others"
     )]
     NoState(Index),
-}
-
-/// Reads that wait until a quorum has spoken, and then until its index is applied.
-#[derive(Debug, Default)]
-struct Reads {
-    next_ask: u64,
-    /// Waiting to be carried by the next ask.
-    queued: Vec<Ticket>,
-    /// Under way, with the tick of the ask. An ask may never be answered: its tickets then ride with a later one.
-    asked: BTreeMap<u64, (u64, Vec<Ticket>)>,
-}
-
-impl Reads {
-    fn waiting(&self) -> usize {
-        self.queued.len() + self.asked.values().map(|(_, tickets)| tickets.len()).sum::<usize>()
-    }
-
-    /// Whoever rode with an ask made at `tick` or before rides again.
-    fn strand(&mut self, tick: u64) {
-        let stranded = self.asked.extract_if(.., |_, (at, _)| *at <= tick).flat_map(|(_, (_, tickets))| tickets);
-        self.queued.extend(stranded);
-    }
-
-    /// An answer says how far the truth reached when it was asked for, and so answers every earlier ask too.
-    fn answered(&mut self, ask: u64) -> impl Iterator<Item = Ticket> {
-        let later = self.asked.split_off(&ask.saturating_add(1));
-        std::mem::replace(&mut self.asked, later).into_values().flat_map(|(_, tickets)| tickets)
-    }
-}
-
-/// How a follower learns that it has caught up: the leader tells how far the truth reached after this server started.
-#[derive(Clone, Copy, Debug, Default)]
-struct CatchUp {
-    /// The first ask of this life.
-    first: Option<u64>,
-    /// Applied once this is reached, it has caught up.
-    target: Option<Index>,
-}
-
-/// Log time (DESIGN §2): it stands still between leaders, so deadlines only lengthen.
-#[derive(Clone, Copy, Debug)]
-struct LogClock {
-    epoch: u64,
-    base_ms: u64,
-    since: Instant,
 }
 
 /// See the module's page.
@@ -258,10 +215,9 @@ impl Replica {
         let Some(clock) = self.clock.filter(|clock| clock.epoch == self.status.epoch && self.settled()) else {
             return Err(Unserved::NoLeader);
         };
-        let elapsed = u64::try_from(now.since(clock.since).as_millis()).unwrap_or(u64::MAX);
         let id = self.next_write;
         self.next_write = id.wrapping_add(1);
-        let entry = Entry { time_ms: clock.base_ms.saturating_add(elapsed), id, command };
+        let entry = Entry { time_ms: clock.now_ms(now), id, command };
         match self.engine.propose(entry.encode()) {
             Ok(index) => Ok((index, id)),
             Err(Refused::NotLeader(_)) => Err(Unserved::NoLeader),

@@ -1,4 +1,4 @@
-//! The simulator: a whole cluster as one value, in one thread, under one seed (DESIGN §9.2).
+//! The simulator: a whole cluster as one value, in one thread, under one seed.
 //!
 //! Every node runs the real agent, hub, log store and handlers; what is simulated is what lies outside of them: the
 //! network, the disk's bytes, the clocks, chance, and the checked endpoints. The host around the agent (`runtime/`) is

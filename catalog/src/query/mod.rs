@@ -125,7 +125,7 @@ pub struct Instance {
 }
 
 impl Query {
-    /// The answer and its index (`surface/semantics.md` §2), which is never 0.
+    /// The answer and its index (Consul's rules: per key, prefix, service or table), which is never 0.
     #[must_use]
     pub fn run(&self, store: &Store, authorizer: &dyn Authorizer) -> (Index, Rows) {
         let (index, rows) = self.answer(store, authorizer);

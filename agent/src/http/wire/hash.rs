@@ -1,5 +1,5 @@
 //! The content hash of an agent's service: `mitchellh/hashstructure` over Consul's API struct, which clients compare.
-//! Recomputed from `surface/http.md` §1.8, whose vector is the test below.
+//! Recomputed from what Consul answers; a hash that it gave is the test below.
 
 use lictor_catalog::model::{Connect, Service, ServiceAddress, Weights};
 use std::collections::BTreeMap;
