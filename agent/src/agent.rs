@@ -234,9 +234,9 @@ impl Agent {
                 Output::Changed => changed = true,
                 Output::Event(event) => log(&event),
                 Output::Joined { ticket, reached } => self.joined(ticket, Ok(reached), effects),
-                Output::JoinWaits { ticket, to, reason } => {
+                // The ticket stays open: gossip goes on trying.
+                Output::JoinWaits { ticket: _, to, reason } => {
                     tracing::warn!("{to} does not let this agent in yet: {reason}");
-                    let _ = ticket;
                 }
                 Output::JoinFailed { ticket, failures } => {
                     let causes: Vec<String> = failures.iter().map(|(to, cause)| format!("{to}: {cause}")).collect();
