@@ -23,8 +23,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
-/// A client that has not sent its request's head by then is cut off.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that has not sent its next request's head by then is cut off. An idle connection counts too, so this is longer than
+/// clients keep idle ones (Go's 90 s): whoever closes first must be the client, or a request may meet a closing door.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// A body that has not come by then is not waited for.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a request's head.
