@@ -9,10 +9,11 @@
 use crate::dice::Dice;
 use crate::effect::Answer;
 use crate::http::answer;
-use crate::http::call::{Consistency, Reply};
+use crate::http::call::{Consistency, Plan, Read, Reply};
 use crate::rpc::Unserved;
 use crate::time::Instant;
 use crate::view::View;
+use lictor_catalog::Outcome;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,6 +25,17 @@ pub enum Attempt<T> {
     Unserved(Unserved),
     /// The answer was lost on the way, or did not come in time: a write may have happened.
     Lost,
+}
+
+impl<T> Attempt<T> {
+    /// The same end, with what was made for another purpose.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Attempt<U> {
+        match self {
+            Self::Done(answer) => Attempt::Done(make(answer)),
+            Self::Unserved(why) => Attempt::Unserved(why),
+            Self::Lost => Attempt::Lost,
+        }
+    }
 }
 
 /// What to do next.
@@ -78,13 +90,15 @@ pub enum Where {
     Nowhere(Unserved),
 }
 
-/// Where a read can be answered: any server that has caught up answers stale ones, the leader all others.
+/// Where a plan can be carried out: any server that has caught up answers stale reads, the leader does all else that
+/// concerns the catalog.
 #[must_use]
-pub fn place_read(view: &View, consistency: Consistency) -> Where {
-    match consistency {
-        Consistency::Stale if view.caught_up => Where::Here,
-        Consistency::Stale => Where::Nowhere(Unserved::NotCaughtUp),
-        Consistency::Default | Consistency::Consistent => place_write(view),
+pub fn place(plan: &Plan, view: &View) -> Where {
+    match plan {
+        Plan::Answer(_) | Plan::Act(_) => Where::Here,
+        Plan::Read(Read { consistency: Consistency::Stale, .. }) if view.caught_up => Where::Here,
+        Plan::Read(Read { consistency: Consistency::Stale, .. }) => Where::Nowhere(Unserved::NotCaughtUp),
+        Plan::Read(_) | Plan::Write(..) | Plan::Leader => place_write(view),
     }
 }
 
@@ -95,6 +109,16 @@ pub fn place_write(view: &View) -> Where {
         _ if view.leading => Where::Here,
         Some(leader) => Where::There(leader.rpc),
         None => Where::Nowhere(Unserved::NoLeader),
+    }
+}
+
+/// What came of a proposal.
+#[must_use]
+pub fn proposed(answer: Answer) -> Attempt<Outcome> {
+    match answer {
+        Answer::Applied(outcome) => Attempt::Done(outcome),
+        Answer::Unserved(why) => Attempt::Unserved(why),
+        _ => Attempt::Lost,
     }
 }
 

@@ -3,7 +3,6 @@
 
 use crate::http::params::Params;
 use crate::local::Change;
-use crate::time::Instant;
 use bytes::Bytes;
 use lictor_catalog::{Command, Index, Query};
 use serde::{Deserialize, Serialize};
@@ -185,6 +184,3 @@ impl Plan {
         Self::Act(Act::Local(Box::new(change)))
     }
 }
-
-/// When a call has to be answered at the latest, whoever answers it.
-pub type Deadline = Instant;

@@ -232,7 +232,6 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
 fn role_config(config: &Resolved, me: Uuid) -> RoleConfig {
     RoleConfig {
         me,
-        name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
         rpc: SocketAddr::new(config.advertise, config.ports.server),
         expect: config.bootstrap_expect,

@@ -188,13 +188,7 @@ impl Dispatcher {
     async fn try_to_submit(&self, command: &Command, hops: u8, deadline: Instant) -> Attempt<Outcome> {
         let servers = if self.handle.facts.server {
             match forward::place_write(&self.handle.view.load()) {
-                Where::Here => {
-                    return match self.handle.write(command.clone(), deadline).await {
-                        Answer::Applied(outcome) => Attempt::Done(outcome),
-                        Answer::Unserved(why) => Attempt::Unserved(why),
-                        _ => Attempt::Lost,
-                    };
-                }
+                Where::Here => return forward::proposed(self.handle.write(command.clone(), deadline).await),
                 Where::There(leader) if hops < HOPS_MAX => vec![leader],
                 Where::There(_) => return Attempt::Unserved(Unserved::NoLeader),
                 Where::Nowhere(why) => return Attempt::Unserved(why),
@@ -226,25 +220,18 @@ impl Dispatcher {
             let context = Context { view: &view, local: &local, facts: &self.handle.facts, now: clock::now() };
             (way.route.handler)(&context, way.call, &way.rest).unwrap_or_else(Plan::Answer)
         };
+        match forward::place(&plan, &view) {
+            Where::Here => {}
+            Where::There(leader) => return self.pass(way, leader).await,
+            Where::Nowhere(why) => return Attempt::Unserved(why),
+        }
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
             Plan::Act(act) => self.act(act).await,
-            Plan::Leader => match forward::place_write(&view) {
-                Where::There(leader) => self.pass(way, leader).await,
-                Where::Nowhere(why) => Attempt::Unserved(why),
-                // It leads by now: the next try will see it.
-                Where::Here => Attempt::Unserved(Unserved::NoLeader),
-            },
-            Plan::Read(read) => match forward::place_read(&view, read.consistency) {
-                Where::Here => self.read(view, read, way.deadline).await,
-                Where::There(leader) => self.pass(way, leader).await,
-                Where::Nowhere(why) => Attempt::Unserved(why),
-            },
-            Plan::Write(command, how) => match forward::place_write(&view) {
-                Where::Here => self.propose(way, command, how).await,
-                Where::There(leader) => self.pass(way, leader).await,
-                Where::Nowhere(why) => Attempt::Unserved(why),
-            },
+            // It leads by now: the next try will see it.
+            Plan::Leader => Attempt::Unserved(Unserved::NoLeader),
+            Plan::Read(read) => self.read(view, read, way.deadline).await,
+            Plan::Write(command, how) => self.propose(way, command, how).await,
         }
     }
 
@@ -289,11 +276,8 @@ impl Dispatcher {
 
     async fn propose(&self, way: &Way<'_>, command: Command, how: WriteAnswer) -> Attempt<Reply> {
         let pretty = options::pretty(&self.handle.facts, way.call);
-        match self.handle.write(command, way.deadline).await {
-            Answer::Applied(outcome) => Attempt::Done(answer::write_reply(&outcome, how, pretty)),
-            Answer::Unserved(why) => Attempt::Unserved(why),
-            _ => Attempt::Lost,
-        }
+        let proposed = forward::proposed(self.handle.write(command, way.deadline).await);
+        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty))
     }
 
     async fn act(&self, act: Act) -> Attempt<Reply> {

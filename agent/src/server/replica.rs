@@ -57,7 +57,6 @@ pub enum Diverging {
 
 /// See the module's page.
 pub struct Replica {
-    pub me: EngineId,
     engine: Raft,
     lease: Lease,
     store: Store,
@@ -92,10 +91,9 @@ impl Replica {
     /// `store` is the state at the engine's snapshot. `dice`: asks and the ids of writes must not repeat across servers and
     /// restarts, or an answer to one life, or the entry of another leader, would be taken for an answer to this.
     #[must_use]
-    pub fn new(me: EngineId, engine: Raft, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
+    pub fn new(engine: Raft, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
         let status = engine.status();
         Self {
-            me,
             engine,
             lease,
             // The snapshot's own index: that of the store is of its last command and may be lower.

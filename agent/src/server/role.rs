@@ -41,7 +41,6 @@ const PROMISED: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub struct RoleConfig {
     pub me: Uuid,
-    pub name: String,
     pub datacenter: String,
     pub rpc: SocketAddr,
     /// How many servers bootstrap together; 0: this one only joins.
@@ -115,7 +114,7 @@ impl Role {
             Some(_) => {
                 let raft =
                     Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
-                Some(replica(engine, raft, store, &config.raft, &mut dice, now))
+                Some(replica(raft, store, &config.raft, &mut dice, now))
             }
         };
         Ok(Self {
@@ -263,8 +262,7 @@ impl Role {
         match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
             Ok(raft) => {
                 self.cluster = Some(cluster);
-                self.replica =
-                    Some(replica(self.engine, raft, Store::default(), &self.config.raft, &mut self.dice, now));
+                self.replica = Some(replica(raft, Store::default(), &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -454,15 +452,8 @@ fn no_leader(ticket: Ticket) -> Effect {
     Effect::Answer { ticket, answer: Answer::Unserved(Unserved::NoLeader) }
 }
 
-fn replica(
-    engine: EngineId,
-    raft: Raft,
-    store: Store,
-    config: &raft::Config,
-    dice: &mut Dice,
-    now: Instant,
-) -> Replica {
-    Replica::new(engine, raft, Lease::new(super::replica::TICK, config.multiplier), store, dice, now)
+fn replica(raft: Raft, store: Store, config: &raft::Config, dice: &mut Dice, now: Instant) -> Replica {
+    Replica::new(raft, Lease::new(super::replica::TICK, config.multiplier), store, dice, now)
 }
 
 /// The feature level rises once every server that lives reads it.

@@ -255,7 +255,6 @@ impl Node {
     fn role_config(&self) -> RoleConfig {
         RoleConfig {
             me: self.id,
-            name: self.name.clone(),
             datacenter: DATACENTER.to_owned(),
             rpc: self.rpc_address(),
             expect: self.expect,

@@ -7,7 +7,7 @@ use super::rpc::{Behalf, Failure, Request, Response};
 use super::world::{Happening, MS, World};
 use crate::effect::{Answer, Pushed};
 use crate::event::Event;
-use crate::forward::{self, Attempt, Journey, Next, Where, place_read, place_write};
+use crate::forward::{self, Attempt, Journey, Next, Where, place_write};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Method, Plan, Read, Reply, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
@@ -130,26 +130,19 @@ impl World {
         let view = Arc::clone(&process.view);
         let context = Context { view: &view, local: &process.local, facts: &facts, now };
         let plan = (route.handler)(&context, call, &rest).unwrap_or_else(Plan::Answer);
+        match forward::place(&plan, &view) {
+            Where::Here => {}
+            Where::There(leader) => return self.pass_to_leader(node, number, leader),
+            Where::Nowhere(why) => return self.tried(node, number, Attempt::Unserved(why)),
+        }
         match plan {
             Plan::Answer(reply) => self.tried(node, number, Attempt::Done(Fruit::Reply(reply))),
             Plan::Act(act) => self.act(node, number, act),
-            Plan::Leader => match place_write(&view) {
-                Where::There(leader) => self.pass_to_leader(node, number, leader),
-                Where::Nowhere(why) => self.tried(node, number, Attempt::Unserved(why)),
-                Where::Here => self.tried(node, number, Attempt::Unserved(Unserved::NoLeader)),
-            },
-            Plan::Read(read) => match place_read(&view, read.consistency) {
-                Where::Here => self.read(node, number, view, read),
-                Where::There(leader) => self.pass_to_leader(node, number, leader),
-                Where::Nowhere(why) => self.tried(node, number, Attempt::Unserved(why)),
-            },
-            Plan::Write(command, how) => match place_write(&view) {
-                Where::Here => {
-                    self.ask_agent(node, number, Step::Write(how), |ticket| Event::Write { ticket, command })
-                }
-                Where::There(leader) => self.pass_to_leader(node, number, leader),
-                Where::Nowhere(why) => self.tried(node, number, Attempt::Unserved(why)),
-            },
+            Plan::Leader => self.tried(node, number, Attempt::Unserved(Unserved::NoLeader)),
+            Plan::Read(read) => self.read(node, number, view, read),
+            Plan::Write(command, how) => {
+                self.ask_agent(node, number, Step::Write(how), |ticket| Event::Write { ticket, command });
+            }
         }
     }
 
@@ -211,14 +204,12 @@ impl World {
             (Step::Index(read), Answer::ReadAt(index)) => return self.wait_for(node, number, index, read),
             (Step::Index(_), Answer::Unserved(why)) => Attempt::Unserved(why),
             (Step::Index(_), _) => Attempt::Unserved(Unserved::NoLeader),
-            (Step::Write(how), Answer::Applied(outcome)) => {
+            (Step::Write(how), answer) => {
                 let pretty = self.is_pretty(node, number);
-                Attempt::Done(Fruit::Reply(answer::write_reply(&outcome, how, pretty)))
+                forward::proposed(answer).map(|outcome| Fruit::Reply(answer::write_reply(&outcome, how, pretty)))
             }
-            (Step::Submit, Answer::Applied(outcome)) => Attempt::Done(Fruit::Outcome(outcome)),
-            (Step::Write(_) | Step::Submit, Answer::Unserved(why)) => Attempt::Unserved(why),
-            (Step::Write(_) | Step::Submit, _) => Attempt::Lost,
-            (Step::Act, answer) => acted(answer),
+            (Step::Submit, answer) => forward::proposed(answer).map(Fruit::Outcome),
+            (Step::Act, answer) => forward::acted(answer).map(Fruit::Reply),
             (step, _) => {
                 walk_back(self.running(node), number, step);
                 return;
@@ -467,12 +458,4 @@ pub(super) fn servers(process: &mut Process) -> Vec<SocketAddr> {
     let mut servers = crate::server::rpc_addresses(&process.local.members, super::node::DATACENTER);
     process.dice.shuffle(&mut servers);
     servers
-}
-
-fn acted(answer: Answer) -> Attempt<Fruit> {
-    match forward::acted(answer) {
-        Attempt::Done(reply) => Attempt::Done(Fruit::Reply(reply)),
-        Attempt::Unserved(why) => Attempt::Unserved(why),
-        Attempt::Lost => Attempt::Lost,
-    }
 }
