@@ -33,6 +33,7 @@ mod tests;
 
 pub use lictor_catalog::Index;
 
+use crate::dice::Dice;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -263,6 +264,10 @@ pub struct Status {
     /// On the leader: how far each peer's log is known to reach.
     pub progress: BTreeMap<Peer, Index>,
 }
+
+/// Makes a server's engine from what its log store holds, which is nothing on a server that waits to be added. The host
+/// gets one at its start: nothing else knows which engine there is.
+pub type Make = fn(&store::Recovered, &raft::Config, Dice) -> Result<Box<dyn Engine + Send>, raft::RecoverError>;
 
 /// One replicated log. No clock, socket or disk inside: effects wait in [`Engine::ready`].
 pub trait Engine {

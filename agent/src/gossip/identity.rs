@@ -46,7 +46,7 @@ pub enum CodecError {
 
 /// foca's records in postcard. foca's own types have no serde here, so that a change in foca cannot change the wire.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Codec;
+pub(crate) struct Codec;
 
 #[derive(Serialize, Deserialize)]
 struct WireHeader {
@@ -76,7 +76,7 @@ struct WireMember(Identity, u16, WireState);
 
 /// foca's verdict on a member, as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum WireState {
+pub(crate) enum WireState {
     Alive,
     Suspect,
     Down,
@@ -181,15 +181,15 @@ impl foca::Codec<Identity> for Codec {
 }
 
 /// foca's part of a packet, taken apart.
-pub(super) struct Swim {
-    pub(super) header: Header<Identity>,
-    pub(super) updates: Vec<foca::Member<Identity>>,
+pub(crate) struct Swim {
+    pub(crate) header: Header<Identity>,
+    pub(crate) updates: Vec<foca::Member<Identity>>,
 }
 
 impl Swim {
     /// # Errors
     /// [`CodecError::Unreadable`] for anything that is not exactly one header and its updates.
-    pub(super) fn read(mut bytes: &[u8]) -> Result<Self, CodecError> {
+    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, CodecError> {
         use foca::Codec as _;
         let header = Codec.decode_header(&mut bytes)?;
         let mut updates = Vec::new();
@@ -201,7 +201,7 @@ impl Swim {
         if bytes.is_empty() { Ok(Self { header, updates }) } else { Err(CodecError::Unreadable) }
     }
 
-    pub(super) fn write(&self) -> Result<Vec<u8>, CodecError> {
+    pub(crate) fn write(&self) -> Result<Vec<u8>, CodecError> {
         use foca::Codec as _;
         let mut bytes = Vec::new();
         Codec.encode_header(&self.header, &mut bytes)?;

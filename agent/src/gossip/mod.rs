@@ -9,18 +9,18 @@ mod check;
 mod config;
 mod core;
 mod exchange;
-mod identity;
+pub(crate) mod identity;
 mod join;
 mod member;
 mod output;
 mod probing;
 mod queue;
-mod seal;
+pub(crate) mod seal;
 mod suspicion;
 mod swim;
 mod table;
 mod timers;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Nonce};
 
 /// The number of this wire format.
 pub(super) const VERSION: u8 = 1;
-const HEADER: usize = 6;
+pub(crate) const HEADER: usize = 6;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 const SEALED: u8 = 0x80;

@@ -10,23 +10,23 @@ use uuid::Uuid;
 
 /// What a member says about itself. The later start wins, then the later version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Card {
-    pub(super) id: Uuid,
-    pub(super) counter: u64,
-    pub(super) version: u64,
-    pub(super) name: NodeName,
-    pub(super) tags: BTreeMap<String, String>,
+pub(crate) struct Card {
+    pub(crate) id: Uuid,
+    pub(crate) counter: u64,
+    pub(crate) version: u64,
+    pub(crate) name: NodeName,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 impl Card {
-    pub(super) const fn age(&self) -> (u64, u64) {
+    pub(crate) const fn age(&self) -> (u64, u64) {
         (self.counter, self.version)
     }
 }
 
 /// One of ours in a packet. Each travels behind its length, so that an older release can step over a newer kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Card(Card),
     Left(Left),
     Suspect(Doubt),
@@ -43,48 +43,48 @@ pub(super) enum Item {
 
 /// A member went on purpose, or is to be treated as if it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Left {
-    pub(super) id: Uuid,
+pub(crate) struct Left {
+    pub(crate) id: Uuid,
     /// No later start than this is meant.
-    pub(super) counter: u64,
+    pub(crate) counter: u64,
     /// By `force-leave`: only where the member is dead already.
-    pub(super) forced: bool,
+    pub(crate) forced: bool,
     /// Take it off the list as well.
-    pub(super) prune: bool,
+    pub(crate) prune: bool,
 }
 
 /// `from` got no answer from `who`. Distinct doubters shorten the suspicion (Lifeguard, section IV.B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Doubt {
-    pub(super) who: Identity,
-    pub(super) incarnation: u16,
-    pub(super) from: Uuid,
+pub(crate) struct Doubt {
+    pub(crate) who: Identity,
+    pub(crate) incarnation: u16,
+    pub(crate) from: Uuid,
 }
 
 /// One member in a push/pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Row {
-    pub(super) who: Identity,
-    pub(super) incarnation: u16,
-    pub(super) state: WireState,
-    pub(super) left: bool,
-    pub(super) pruned: bool,
+pub(crate) struct Row {
+    pub(crate) who: Identity,
+    pub(crate) incarnation: u16,
+    pub(crate) state: WireState,
+    pub(crate) left: bool,
+    pub(crate) pruned: bool,
     /// How long it has been down: without it two agents would remind each other of the dead for ever.
-    pub(super) down_ms: u64,
-    pub(super) card: Option<Card>,
+    pub(crate) down_ms: u64,
+    pub(crate) card: Option<Card>,
 }
 
 /// One side of a push/pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sync {
-    pub(super) datacenter: String,
-    pub(super) label: String,
-    pub(super) from: Identity,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Sync {
+    pub(crate) datacenter: String,
+    pub(crate) label: String,
+    pub(crate) from: Identity,
+    pub(crate) rows: Vec<Row>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// Before the first gossip packet: may I?
     Join { name: NodeName, sync: Sync },
     /// The periodic push/pull, meant for this member only.
@@ -94,7 +94,7 @@ pub(super) enum Ask {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     State(Sync),
     Pong {
         from: Identity,
@@ -107,9 +107,9 @@ pub(super) enum Reply {
 
 /// A request or an answer with the number that ties them together: an old answer cannot be played back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Letter<T> {
-    pub(super) number: u64,
-    pub(super) content: T,
+pub(crate) struct Letter<T> {
+    pub(crate) number: u64,
+    pub(crate) content: T,
 }
 
 /// Why a member did not let us in.
@@ -147,16 +147,16 @@ pub enum JoinRefused {
     Full,
 }
 
-pub(super) fn write(record: &impl Serialize) -> Vec<u8> {
+pub(crate) fn write(record: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(record).expect("growing a vector does not fail, and every type here has a known length")
 }
 
-pub(super) fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Option<T> {
     postcard::from_bytes(bytes).ok()
 }
 
 /// Appends an item that [`write`] wrote; false when it does not fit below `size_max`.
-pub(super) fn append(payload: &mut Vec<u8>, item: &[u8], size_max: usize) -> bool {
+pub(crate) fn append(payload: &mut Vec<u8>, item: &[u8], size_max: usize) -> bool {
     let Ok(length) = u16::try_from(item.len()) else { return false };
     if payload.len() + 2 + item.len() > size_max {
         return false;
@@ -167,7 +167,7 @@ pub(super) fn append(payload: &mut Vec<u8>, item: &[u8], size_max: usize) -> boo
 }
 
 /// Takes a payload apart: foca's part, then the items we can read.
-pub(super) fn split(payload: &[u8]) -> Option<(&[u8], Vec<Item>)> {
+pub(crate) fn split(payload: &[u8]) -> Option<(&[u8], Vec<Item>)> {
     let (swim, mut rest) = chop(payload)?;
     let mut items = Vec::new();
     while !rest.is_empty() {

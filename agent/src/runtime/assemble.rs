@@ -21,13 +21,13 @@ use crate::config::{DnsConfig, Resolved};
 use crate::consensus::EngineId;
 use crate::consensus::file::FileBackend;
 use crate::consensus::raft;
-use crate::consensus::store::{Identity as StoreIdentity, LogStore, Storage, Volatile};
+use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, Storage, Volatile};
 use crate::dice::Dice;
 use crate::effect::Ending;
 use crate::gossip::{Gossip, GossipConfig, Identity};
 use crate::local::{LocalOptions, Owned, OwnedConfig, ServiceSpec, SyncOptions};
 use crate::rpc::{Hello, VERSION};
-use crate::server::role::{Recovered, Role, RoleConfig};
+use crate::server::role::{Role, RoleConfig};
 use crate::view::{CONSUL_LEVEL, Facts, LocalView};
 use lictor_catalog::model::NodeName;
 use lictor_catalog::store::Restore;
@@ -112,8 +112,8 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
     let log = if config.server { Some(open_log(config, data_dir.as_ref(), node_id)?) } else { None };
     let now = clock::now();
     let (role, storage) = match log {
-        Some((recovered, storage)) => {
-            let role = Role::start(role_config(config, node_id), recovered, dice.split(), now);
+        Some((found, store, storage)) => {
+            let role = Role::start(role_config(config, node_id), &found, store, dice.split(), now);
             (Some(role.map_err(|error| error.to_string())?), Some(storage))
         }
         None => (None, None),
@@ -235,6 +235,7 @@ fn role_config(config: &Resolved, me: Uuid) -> RoleConfig {
         datacenter: config.datacenter.clone(),
         rpc: SocketAddr::new(config.advertise, config.ports.server),
         expect: config.bootstrap_expect,
+        engine: raft::make,
         raft: raft::Config { multiplier: config.raft_multiplier.unwrap_or(1), ..raft::Config::default() },
         reap_after: config.reconnect_timeout,
     }
@@ -311,7 +312,7 @@ fn open_log(
     config: &Resolved,
     data_dir: Option<&DataDir>,
     node: Uuid,
-) -> Result<(Recovered, Box<dyn Storage>), String> {
+) -> Result<(Recovered, Store, Box<dyn Storage>), String> {
     let fresh = fresh_engine()?;
     let (found, storage, store): (_, Box<dyn Storage>, Store) = match data_dir {
         None => (Volatile::recovered(fresh), Box::new(Volatile), Store::default()),
@@ -323,16 +324,7 @@ fn open_log(
         }
     };
     tracing::info!(engine = %found.engine, entries = found.log.len(), index = %store.index(), server = config.server, "log opened");
-    let recovered = Recovered {
-        engine: found.engine,
-        cluster: found.cluster,
-        promise: found.promise,
-        snapshot: found.snapshot,
-        vote: found.vote,
-        log: found.log,
-        store,
-    };
-    Ok((recovered, storage))
+    Ok((found, store, storage))
 }
 
 fn fresh_engine() -> Result<EngineId, String> {
@@ -344,7 +336,7 @@ fn fresh_engine() -> Result<EngineId, String> {
 fn open_store(
     path: &Path,
     identity: StoreIdentity,
-) -> Result<(LogStore, crate::consensus::store::Recovered), crate::consensus::store::OpenError> {
+) -> Result<(LogStore, Recovered), crate::consensus::store::OpenError> {
     LogStore::open(FileBackend::open(path)?, path, identity, STORE_CACHE)
 }
 

@@ -6,8 +6,7 @@
 use super::log_time::LogClock;
 use super::reads::{CatchUp, Reads};
 use crate::consensus::lease::Lease;
-use crate::consensus::raft::Raft;
-use crate::consensus::{Batch, Committed, Engine as _, EngineId, Letter, Members, News, Ready, Refused, Status, Write};
+use crate::consensus::{Batch, Committed, Engine, EngineId, Letter, Members, News, Ready, Refused, Status, Write};
 use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Ticket};
 use crate::rpc::Unserved;
@@ -57,7 +56,7 @@ pub enum Diverging {
 
 /// See the module's page.
 pub struct Replica {
-    engine: Raft,
+    engine: Box<dyn Engine + Send>,
     lease: Lease,
     store: Store,
     /// States that arrived beside letters in this turn; the engine installs at most one of them.
@@ -91,7 +90,13 @@ impl Replica {
     /// `store` is the state at the engine's snapshot. `dice`: asks and the ids of writes must not repeat across servers and
     /// restarts, or an answer to one life, or the entry of another leader, would be taken for an answer to this.
     #[must_use]
-    pub fn new(engine: Raft, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
+    pub fn new(
+        engine: Box<dyn Engine + Send>,
+        lease: Lease,
+        store: Store,
+        dice: &mut Dice,
+        now: Instant,
+    ) -> Self {
         let status = engine.status();
         Self {
             engine,

@@ -34,7 +34,7 @@ impl Solo {
         let now = Instant(1_000_000_000);
         let engine =
             Raft::new(EngineId(1), Some(&snapshot), None, &[], config, dice.split()).expect("it fits together");
-        let replica = Replica::new(engine, Lease::new(TICK, 1), Store::default(), &mut dice, now);
+        let replica = Replica::new(Box::new(engine), Lease::new(TICK, 1), Store::default(), &mut dice, now);
         Self { replica, now, view: Arc::default(), answers: Vec::new(), stuck: false, kept: Vec::new() }
     }
 

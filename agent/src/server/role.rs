@@ -9,14 +9,14 @@ use super::tags::{OwnServer, ServerTags};
 use super::voters::{Electorate, Progress};
 use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
 use crate::consensus::lease::Lease;
-use crate::consensus::raft::{self, Raft};
-use crate::consensus::{EngineId, Letter, Member as Voter, Members, Snapshot, Write};
+use crate::consensus::raft;
+use crate::consensus::store::Recovered;
+use crate::consensus::{Engine, EngineId, Letter, Make, Member as Voter, Members, Write};
 use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Ticket};
 use crate::gossip::{Member, MemberStatus};
 use crate::rpc::Unserved;
 use crate::time::Instant;
-use bytes::Bytes;
 use lictor_catalog::command::FEATURE_LEVEL;
 use lictor_catalog::{Command, Index, Store};
 use std::net::SocketAddr;
@@ -45,21 +45,9 @@ pub struct RoleConfig {
     pub rpc: SocketAddr,
     /// How many servers bootstrap together; 0: this one only joins.
     pub expect: u32,
+    pub engine: Make,
     pub raft: raft::Config,
     pub reap_after: Duration,
-}
-
-/// What the log store held.
-#[derive(Debug)]
-pub struct Recovered {
-    pub engine: EngineId,
-    pub cluster: Option<Uuid>,
-    pub promise: Option<Bytes>,
-    pub snapshot: Option<Snapshot>,
-    pub vote: Option<Bytes>,
-    pub log: Vec<(u64, Bytes)>,
-    /// The state at the snapshot.
-    pub store: Store,
 }
 
 /// The log store's content cannot be started from.
@@ -99,22 +87,29 @@ pub struct Role {
 }
 
 impl Role {
+    /// From what the log store held, and the state at its snapshot.
+    ///
     /// # Errors
     /// [`CannotStart`] when what was recovered does not fit together.
-    pub fn start(config: RoleConfig, recovered: Recovered, mut dice: Dice, now: Instant) -> Result<Self, CannotStart> {
-        let Recovered { engine, cluster, promise, snapshot, vote, log, store } = recovered;
+    pub fn start(
+        config: RoleConfig,
+        found: &Recovered,
+        store: Store,
+        mut dice: Dice,
+        now: Instant,
+    ) -> Result<Self, CannotStart> {
+        let (engine, cluster) = (found.engine, found.cluster);
         let me = Voter { engine, node: config.me };
         let expect = if cluster.is_some() { 0 } else { config.expect as usize };
-        let mut bootstrap = Bootstrap::new(me, expect, promise.as_deref())?;
+        let mut bootstrap = Bootstrap::new(me, expect, found.promise.as_deref())?;
         if let Some(cluster) = cluster {
             bootstrap.joined(cluster);
         }
         let replica = match cluster {
             None => None,
             Some(_) => {
-                let raft =
-                    Raft::new(engine, snapshot.as_ref(), vote.as_deref(), &log, config.raft.clone(), dice.split())?;
-                Some(replica(raft, store, &config.raft, &mut dice, now))
+                let engine = (config.engine)(found, &config.raft, dice.split())?;
+                Some(replica(engine, store, &config.raft, &mut dice, now))
             }
         };
         Ok(Self {
@@ -259,10 +254,11 @@ impl Role {
         effects.push(Effect::Cluster(cluster));
         // In order with everything the engine will store: nothing of the engine's can be durable before this is.
         effects.push(Effect::Store { batch: FOUNDED, writes, sync: true, state: None });
-        match Raft::new(self.engine, snapshot.as_ref(), None, &[], self.config.raft.clone(), self.dice.split()) {
-            Ok(raft) => {
+        let held = Recovered { engine: self.engine, snapshot, ..Recovered::default() };
+        match (self.config.engine)(&held, &self.config.raft, self.dice.split()) {
+            Ok(engine) => {
                 self.cluster = Some(cluster);
-                self.replica = Some(replica(raft, Store::default(), &self.config.raft, &mut self.dice, now));
+                self.replica = Some(replica(engine, Store::default(), &self.config.raft, &mut self.dice, now));
                 self.tell_replica();
                 tracing::info!(%cluster, "takes part in the cluster");
             }
@@ -452,8 +448,14 @@ fn no_leader(ticket: Ticket) -> Effect {
     Effect::Answer { ticket, answer: Answer::Unserved(Unserved::NoLeader) }
 }
 
-fn replica(raft: Raft, store: Store, config: &raft::Config, dice: &mut Dice, now: Instant) -> Replica {
-    Replica::new(raft, Lease::new(super::replica::TICK, config.multiplier), store, dice, now)
+fn replica(
+    engine: Box<dyn Engine + Send>,
+    store: Store,
+    config: &raft::Config,
+    dice: &mut Dice,
+    now: Instant,
+) -> Replica {
+    Replica::new(engine, Lease::new(super::replica::TICK, config.multiplier), store, dice, now)
 }
 
 /// The feature level rises once every server that lives reads it.

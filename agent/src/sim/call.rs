@@ -1,5 +1,6 @@
 //! The hub's thread: messages reach it in order, a moment later (`runtime/hub.rs`).
 
+use super::bug;
 use super::world::{Happening, MS, World};
 use crate::hub::{Found, Full, Waiter};
 use crate::view::View;
@@ -14,6 +15,12 @@ pub(super) enum Message {
 
 impl World {
     pub(super) fn tell_hub(&mut self, node: usize, message: Message) {
+        if matches!(message, Message::Published(..)) {
+            self.publications += 1;
+            if !bug::heard(self.setup.bug, self.publications) {
+                return;
+            }
+        }
         let wait = self.dice.below(MS / 2);
         let now = self.now;
         let Some(process) = self.running(node) else { return };

@@ -1,12 +1,13 @@
 //! Effects into the simulated world, in order: what `runtime/world.rs`, `disk.rs`, `files.rs`, `gossip.rs` and `join.rs` do.
 
+use super::bug;
 use super::call::Message;
 use super::history::Sight;
 use super::node::{Asker, Job, Joining, Process, states};
 use super::walk::{Origin, Work};
 use super::world::{Happening, MS, SECOND, World, kind};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
-use crate::consensus::store::{Storage as _, WriteError};
+use crate::consensus::store::WriteError;
 use crate::consensus::{EngineId, Letter, News, Write};
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
@@ -80,6 +81,7 @@ impl World {
     }
 
     fn packet(&mut self, node: usize, to: SocketAddr, bytes: Bytes) {
+        let bytes = bug::packet(self.setup.bug, bytes);
         self.trace.mix(&[u64::from(crc32c::crc32c(&bytes))]);
         let from = self.nodes[node].gossip_address();
         let Some(target) = self.owner(to.ip()) else { return };
@@ -95,6 +97,7 @@ impl World {
     }
 
     fn dial(&mut self, node: usize, to: SocketAddr, dial: u64, body: Bytes) {
+        let body = bug::body(self.setup.bug, body);
         let life = self.nodes[node].life;
         let open =
             self.owner(to.ip()).filter(|target| self.net.reaches(node, *target) && self.net.reaches(*target, node));
@@ -126,6 +129,7 @@ impl World {
         let Some(Asker::Dial { node: from, life, dial }) = process.askers.remove(&ticket) else { return };
         if self.net.reaches(node, from) {
             let way = self.net.way(&mut self.dice);
+            let body = bug::body(self.setup.bug, body);
             self.dial_answer(from, life, way, dial, Ok(body));
         }
     }
@@ -243,7 +247,8 @@ impl World {
     pub(super) fn disk_done(&mut self, node: usize) {
         let fresh = self.dice.number();
         if self.nodes[node].process.as_ref().is_some_and(|process| process.storage.is_none()) {
-            let reopened = self.nodes[node].open_log(fresh).ok().map(|(log, _)| log);
+            let bug = self.nodes[node].bug;
+            let reopened = self.nodes[node].open_log(fresh).ok().map(|(log, _)| bug::storage(bug, log));
             if let Some(process) = self.running(node) {
                 process.storage = reopened;
             }

@@ -7,6 +7,7 @@
 //! What it never does: it decides nothing that an agent decides, and it asks no clock and no generator but its own. Two
 //! runs of one seed therefore have the same trace, which is how that is proved.
 
+mod bug;
 mod call;
 mod client;
 mod clock;
@@ -22,11 +23,12 @@ mod trace;
 mod walk;
 mod world;
 
+pub use bug::Bug;
 pub use client::call;
 pub use clock::Clock;
 pub use disk::{ByteDisk, Mounted};
 pub use history::{Deed, Kind, Mode, Op, Seen, Sight};
 pub use net::{Endpoint, Net};
 pub use node::{Node, Process};
-pub use storm::{Storm, storm};
+pub use storm::{Storm, storm, storm_with};
 pub use world::{MS, SECOND, Setup, World};

@@ -1,12 +1,13 @@
 //! A machine with its clock, its disk and its files, and the process that runs on it or does not.
 
+use super::bug::{self, Bug};
 use super::clock::Clock;
 use super::disk::ByteDisk;
 use super::fetch::Fetch;
 use super::rpc::Pending;
 use super::walk::Walk;
 use crate::agent::{self, Agent, Parts};
-use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered as Stored, States};
+use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, States, Storage};
 use crate::consensus::{EngineId, Write, raft};
 use crate::dice::Dice;
 use crate::effect::Ticket;
@@ -16,7 +17,7 @@ use crate::hub::Hub;
 use crate::local::{LocalOptions, Owned, OwnedConfig, SyncOptions};
 use crate::rpc::{Hello, VERSION};
 use crate::runtime::mailbox::{LANES, Lane};
-use crate::server::role::{Recovered, Role, RoleConfig};
+use crate::server::role::{Role, RoleConfig};
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
 use bytes::Bytes;
@@ -60,6 +61,7 @@ pub struct Node {
     /// Stopped, not dead: nothing is done before this, and nothing is lost.
     pub paused_until: u64,
     pub process: Option<Process>,
+    pub(super) bug: Option<Bug>,
 }
 
 /// One batch for the disk.
@@ -100,7 +102,7 @@ pub struct Process {
     pub facts: Arc<Facts>,
     pub engine: Option<EngineId>,
     pub(super) hello: Hello,
-    pub(super) storage: Option<LogStore>,
+    pub(super) storage: Option<Box<dyn Storage>>,
     pub(super) jobs: VecDeque<Job>,
     /// Those of the transaction under way.
     pub(super) writing: Vec<Job>,
@@ -147,7 +149,8 @@ impl Node {
     }
 
     /// Opens the log store on this node's bytes.
-    pub(super) fn open_log(&self, fresh: u64) -> Result<(LogStore, Stored), String> {
+    pub(super) fn open_log(&self, fresh: u64) -> Result<(LogStore, Recovered), String> {
+        let fresh = bug::fresh_engine(self.bug, self.id, fresh);
         let identity = StoreIdentity { fresh: EngineId(fresh.max(1)), node: self.id };
         LogStore::open(self.disk.mount(), Path::new(&self.name), identity, STORE_CACHE)
             .map_err(|error| error.to_string())
@@ -159,9 +162,9 @@ impl Node {
         self.starts = (self.starts + 1).max(EPOCH_MS + global / 1_000_000);
         let facts = Arc::new(self.facts());
         let (role, storage) = if self.server {
-            let (recovered, storage) = self.recover(dice.number())?;
-            let role = Role::start(self.role_config(), recovered, dice.split(), now);
-            (Some(role.map_err(|error| error.to_string())?), Some(storage))
+            let (found, store, log) = self.recover(dice.number())?;
+            let role = Role::start(self.role_config(), &found, store, dice.split(), now);
+            (Some(role.map_err(|error| error.to_string())?), Some(bug::storage(self.bug, log)))
         } else {
             (None, None)
         };
@@ -216,7 +219,7 @@ impl Node {
         Ok(())
     }
 
-    fn recover(&self, fresh: u64) -> Result<(Recovered, LogStore), String> {
+    fn recover(&self, fresh: u64) -> Result<(Recovered, Store, LogStore), String> {
         let (log, found) = self.open_log(fresh)?;
         let mut restore = Restore::new();
         let mut empty = true;
@@ -226,8 +229,7 @@ impl Node {
             restore.feed(&chunk).map_err(|error| error.to_string())?;
         }
         let store = if empty { Store::default() } else { restore.finish().map_err(|error| error.to_string())? };
-        let Stored { engine, cluster, promise, snapshot, vote, log: entries, was_new: _ } = found;
-        Ok((Recovered { engine, cluster, promise, snapshot, vote, log: entries, store }, log))
+        Ok((found, store, log))
     }
 
     fn facts(&self) -> Facts {
@@ -258,6 +260,7 @@ impl Node {
             datacenter: DATACENTER.to_owned(),
             rpc: self.rpc_address(),
             expect: self.expect,
+            engine: bug::engine(self.bug),
             raft: raft::Config { log_bytes_max: self.log_bytes_max, ..raft::Config::default() },
             reap_after: REAP_AFTER,
         }

@@ -1,5 +1,6 @@
 //! Calls between agents (`runtime/rpc`): encoded, delayed, refused, lost on the way there or on the way back.
 
+use super::bug;
 use super::node::Process;
 use super::walk::{Origin, Work};
 use super::world::{Happening, MS, SECOND, World};
@@ -154,6 +155,7 @@ impl World {
     pub(super) fn answered(&mut self, node: usize, id: u64, answer: Result<Response, Failure>) {
         let Some(process) = self.running(node) else { return };
         let Some(pending) = process.rpcs.remove(&id) else { return };
+        let answer = bug::answered(self.setup.bug, answer);
         match pending.behalf {
             Behalf::Walk(walk) => self.passed(node, walk, answer),
             Behalf::Fetch(fetch) => self.part_came(node, fetch, answer),

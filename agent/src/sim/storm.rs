@@ -1,5 +1,6 @@
 //! A storm: faults drawn by the seed while clients work, then calm, in which everything must come right.
 
+use super::bug::Bug;
 use super::history::Mode;
 use super::world::{MS, SECOND, Setup, World};
 use crate::dice::Dice;
@@ -24,7 +25,13 @@ const CALM: u64 = 60 * SECOND;
 /// Runs the storm of this seed.
 #[must_use]
 pub fn storm(seed: u64) -> Storm {
-    let mut setup = Setup::new(seed, SERVERS, CLIENTS);
+    storm_with(seed, None)
+}
+
+/// The same with a known bug in every node.
+#[must_use]
+pub fn storm_with(seed: u64, bug: Option<Bug>) -> Storm {
+    let mut setup = Setup { bug, ..Setup::new(seed, SERVERS, CLIENTS) };
     // Small enough that servers that lag are sent a snapshot.
     setup.log_bytes_max = 8 << 10;
     let mut world = World::started(setup);

@@ -1,6 +1,7 @@
 //! A call's way through an agent, step by step as `runtime/dispatch.rs` walks it: find its handler, carry out its plan
 //! here, or pass it on. The decisions are the real ones: handlers, routes and [`Journey`].
 
+use super::bug;
 use super::call::Message;
 use super::node::{Asker, Process};
 use super::rpc::{Behalf, Failure, Request, Response};
@@ -424,6 +425,7 @@ impl World {
                     Ok(Some(Fruit::Outcome(outcome))) => Pushed::Applied(outcome),
                     _ => Pushed::Failed,
                 };
+                let result = bug::pushed(self.setup.bug, result);
                 self.tell(node, Event::Pushed { ticket, result });
             }
             Origin::Client(op) => {

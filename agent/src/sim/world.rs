@@ -1,5 +1,6 @@
 //! The world: time, the queue of what happens next, and the turns of every node.
 
+use super::bug::Bug;
 use super::call::Message;
 use super::clock::Clock;
 use super::disk::ByteDisk;
@@ -33,12 +34,14 @@ pub struct Setup {
     pub drift: u64,
     /// States are hashed at every so many-th index.
     pub hash_every: u64,
+    /// A known bug in every node.
+    pub bug: Option<Bug>,
 }
 
 impl Setup {
     #[must_use]
     pub const fn new(seed: u64, servers: usize, clients: usize) -> Self {
-        Self { seed, servers, clients, log_bytes_max: 1 << 20, drift: 5_000_000, hash_every: 4 }
+        Self { seed, servers, clients, log_bytes_max: 1 << 20, drift: 5_000_000, hash_every: 4, bug: None }
     }
 }
 
@@ -121,6 +124,8 @@ pub struct World {
     seq: u64,
     queue: BTreeMap<(u64, u64), (usize, u64, Happening)>,
     pub(super) leaders_seen: BTreeSet<(usize, u64, u64)>,
+    /// How many views were published.
+    pub(super) publications: u64,
 }
 
 impl World {
@@ -150,6 +155,7 @@ impl World {
                 life: 0,
                 paused_until: 0,
                 process: None,
+                bug: setup.bug,
             });
         }
         Self {
@@ -166,6 +172,7 @@ impl World {
             seq: 0,
             queue: BTreeMap::new(),
             leaders_seen: BTreeSet::new(),
+            publications: 0,
         }
     }
 
@@ -355,12 +362,13 @@ impl World {
     /// Ends a process without a word. With `power`, what was not synced is left to chance.
     pub fn crash(&mut self, node: usize, power: bool) {
         self.trace.mix(&[self.now, node as u64, 101, u64::from(power)]);
-        if let Some(mut process) = self.nodes[node].process.take() {
-            self.break_calls(node, &process);
+        let mut process = self.nodes[node].process.take();
+        if let Some(process) = &mut process {
+            self.break_calls(node, process);
             if power && !process.writing.is_empty() {
                 // The power goes in the middle of a transaction.
                 self.nodes[node].disk.doom(self.dice.below(24));
-                let _ = super::effects::write(&mut process);
+                let _ = super::effects::write(process);
             }
             self.nodes[node].life += 1;
             if !power {
@@ -371,6 +379,8 @@ impl World {
             let mut dice = self.dice.split();
             self.nodes[node].disk.crash(&mut dice);
         }
+        // Only now: a log store that is closed in order writes and syncs a last time.
+        drop(process);
         self.nodes[node].paused_until = 0;
     }
 

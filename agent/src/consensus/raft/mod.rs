@@ -10,7 +10,7 @@ mod start;
 mod storage;
 mod turn;
 
-pub use start::{RecoverError, bootstrap};
+pub use start::{RecoverError, bootstrap, make};
 
 use super::{Batch, Committed, Engine, EngineId, Index, Letter, Member, Members, News, Peer, Ready, Refused, Snapshot};
 use super::{Content, Status};

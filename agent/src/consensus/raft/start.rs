@@ -4,7 +4,7 @@ use super::codec::{Conf, Entry, Handle, Vote};
 use super::storage::Memory;
 use super::{Config, ELECTION_TICKS, HEARTBEAT_TICKS, MULTIPLIER_MAX, Raft};
 use crate::consensus::store::Recovered;
-use crate::consensus::{EngineId, Index, Members, Snapshot};
+use crate::consensus::{Engine, EngineId, Index, Members, Snapshot};
 use crate::dice::Dice;
 use bytes::Bytes;
 use raft::eraftpb as pb;
@@ -53,6 +53,14 @@ pub fn bootstrap(members: &Members) -> Snapshot {
     names.sort_unstable();
     let handle = Handle { index: 1, term: 1, conf: Conf { voters, ..Conf::default() }, names };
     Snapshot { index: Index(1), members: members.clone(), engine: handle.encode() }
+}
+
+/// A Raft engine behind the seam: the [`Make`](crate::consensus::Make) of this kind.
+///
+/// # Errors
+/// [`RecoverError`] when the parts do not fit together.
+pub fn make(found: &Recovered, config: &Config, dice: Dice) -> Result<Box<dyn Engine + Send>, RecoverError> {
+    Ok(Box::new(Raft::recover(found, config.clone(), dice)?))
 }
 
 impl Raft {

@@ -1,0 +1,51 @@
+//! Gossip in which no incarnation ever rises: every one is written as zero on the way. Packets and bodies are plain in the
+//! simulator, behind an envelope of a fixed length.
+
+use crate::gossip::identity::Swim;
+use crate::gossip::seal::HEADER;
+use crate::gossip::wire::{self, Ask, Letter, Reply, Sync};
+use bytes::Bytes;
+use foca::Member;
+
+pub(super) fn packet(bytes: &[u8]) -> Option<Bytes> {
+    let (envelope, payload) = bytes.split_at_checked(HEADER)?;
+    let (length, rest) = payload.split_first_chunk::<2>()?;
+    let (swim, items) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let mut swim = Swim::read(swim).ok()?;
+    swim.header.src_incarnation = 0;
+    for member in &mut swim.updates {
+        *member = Member::new(*member.id(), 0, member.state());
+    }
+    let swim = swim.write().ok()?;
+    let length = u16::try_from(swim.len()).ok()?.to_be_bytes();
+    Some([envelope, &length, &swim, items].concat().into())
+}
+
+/// A request or an answer.
+pub(super) fn body(bytes: &[u8]) -> Option<Bytes> {
+    let (envelope, payload) = bytes.split_at_checked(HEADER)?;
+    // The second byte of the envelope says which it is; one is never read as the other.
+    let payload = if envelope[1] == 1 {
+        let mut letter = wire::read::<Letter<Ask>>(payload)?;
+        match &mut letter.content {
+            Ask::Join { sync, .. } | Ask::Sync { sync, .. } => flatten(sync),
+            Ask::Ping { .. } => {}
+        }
+        wire::write(&letter)
+    } else {
+        let mut letter = wire::read::<Letter<Reply>>(payload)?;
+        match &mut letter.content {
+            Reply::State(sync) => flatten(sync),
+            Reply::Pong { incarnation, .. } => *incarnation = 0,
+            Reply::Wait | Reply::Refused(_) => {}
+        }
+        wire::write(&letter)
+    };
+    Some([envelope, &payload].concat().into())
+}
+
+fn flatten(sync: &mut Sync) {
+    for row in &mut sync.rows {
+        row.incarnation = 0;
+    }
+}
