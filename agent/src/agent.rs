@@ -12,14 +12,14 @@ use crate::gossip::{Gossip, Member, MemberEvent, MemberStatus, Output};
 use crate::http::call::Act;
 use crate::rpc::Unserved;
 use crate::server::role::Role;
-use crate::server::tags::Own;
+use crate::server::role::recovery::CannotRecover;
+use crate::server::tags::{Own, OwnServer};
 use crate::time::Instant;
 use crate::view::{Facts, LocalView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// How long a leave may take before the agent goes anyway.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
@@ -40,8 +40,8 @@ pub struct Agent {
     leaving: Option<Leaving>,
     /// Servers in sight, by where their RPC listens.
     servers: BTreeSet<SocketAddr>,
-    /// The cluster that our tags tell of.
-    tagged: Option<Uuid>,
+    /// What our tags tell of this server.
+    tagged: Option<OwnServer>,
     /// This server knows the truth and a leader.
     serves: bool,
     local_changed: bool,
@@ -68,7 +68,7 @@ impl Agent {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { facts, gossip, role, owned } = parts;
-        let tagged = role.as_ref().and_then(Role::cluster);
+        let tagged = role.as_ref().map(Role::tags);
         Self {
             facts,
             gossip,
@@ -167,22 +167,39 @@ impl Agent {
                 };
                 effects.push(Effect::Answer { ticket, answer });
             }
+            Act::TransferLeadership(to) => match &mut self.role {
+                Some(role) => role.transfer_leadership(ticket, to, now, effects),
+                None => effects.push(not_here(ticket)),
+            },
+            Act::RemoveServer(node) => match &mut self.role {
+                Some(role) => role.remove_server(ticket, node, now, effects),
+                None => effects.push(not_here(ticket)),
+            },
+            Act::Recover(confirm) => match (&mut self.role, confirm) {
+                (Some(role), Some(confirm)) => role.recover(ticket, &confirm, effects),
+                (Some(role), None) => {
+                    effects.push(Effect::Answer { ticket, answer: Answer::Recovery(role.prospect()) })
+                }
+                (None, _) => {
+                    let answer = Answer::Recovery(Err(CannotRecover::NoCluster));
+                    effects.push(Effect::Answer { ticket, answer });
+                }
+            },
             // Names were resolved by the host; what arrives here has none left.
             Act::Join(_) => effects.push(Effect::Answer { ticket, answer: Answer::Joined(Ok(0)) }),
         }
     }
 
-    /// A leader hands over before it goes, so that writes do not stop for an election.
+    /// A leader hands over before it goes, so that writes do not stop for an election; a voter is taken off the voters first,
+    /// so that the others keep a quorum.
     fn begin_to_leave(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(leaving) = &mut self.leaving else { return };
-        let transferring = self.role.as_mut().is_some_and(|role| {
-            if now < leaving.next_offer {
-                return role.leads();
-            }
+        let offer = now >= leaving.next_offer;
+        if offer {
             leaving.next_offer = now + OFFER_PATIENCE;
-            role.hand_over(effects)
-        });
-        if !transferring || now + FAREWELL_TIME >= leaving.deadline {
+        }
+        let waits = self.role.as_mut().is_some_and(|role| role.waits_to_leave(offer, effects));
+        if !waits || now + FAREWELL_TIME >= leaving.deadline {
             self.gossip.leave(now);
         }
     }
@@ -198,11 +215,14 @@ impl Agent {
                 self.ending = Some(Ending::Fatal(diverging.to_string()));
             }
             let serves = role.serves();
-            let cluster = role.cluster();
-            if std::mem::replace(&mut self.tagged, cluster) != cluster {
+            let given_up = role.given_up();
+            let tags = Some(role.tags());
+            if self.tagged != tags {
+                self.tagged = tags;
                 self.retag(now);
                 self.drain_gossip(now, effects);
             }
+            self.ending = self.ending.take().or_else(|| given_up.map(Ending::Fatal));
             let served = std::mem::replace(&mut self.serves, serves);
             if serves && !served {
                 self.owned.server_known(now);

@@ -5,6 +5,8 @@ use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter, Write};
 use crate::local::{Refused, SyncTicket, Ticket as PersistTicket, Write as Record};
 use crate::rpc::Unserved;
+use crate::server::role::operate::CannotOperate;
+use crate::server::role::recovery::{CannotRecover, Prospect};
 use crate::view::{LocalView, View};
 use bytes::Bytes;
 use lictor_catalog::{Command, Index, Outcome, Store, Touched};
@@ -112,6 +114,11 @@ pub enum Answer {
     /// An act that cannot fail is done.
     Done,
     UnknownMember(String),
+    /// Another server leads now.
+    Transferred,
+    CannotOperate(CannotOperate),
+    /// What a recovery would do, or did, or why there is none.
+    Recovery(Result<Prospect, CannotRecover>),
 }
 
 /// How anti-entropy's write went.

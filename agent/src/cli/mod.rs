@@ -127,7 +127,12 @@ const VERBS: &[Verb] = &[
         &[Verb::Group(
             "raft",
             "The servers' consensus",
-            &[Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers)],
+            &[
+                Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers),
+                Verb::Leaf(operator::raft::recover_command, operator::raft::recover),
+                Verb::Leaf(operator::raft::remove_peer_command, operator::raft::remove_peer),
+                Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
+            ],
         )],
     ),
     Verb::Group(

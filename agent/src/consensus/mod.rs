@@ -159,7 +159,7 @@ pub enum Write {
     Compact(Snapshot),
     /// The bootstrap promise (see [`bootstrap`]), or none any more.
     Promise(Option<Bytes>),
-    /// The cluster this store belongs to; it never changes.
+    /// The cluster this store belongs to. It changes only when a lost quorum is recovered from.
     Cluster(Uuid),
 }
 
@@ -243,6 +243,40 @@ pub enum Refused {
     Malformed,
 }
 
+/// How far a log reaches, to be compared with others of the same cluster and for nothing else: of two servers the one with
+/// the greater end lacks nothing that was agreed and the other has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogEnd {
+    epoch: u64,
+    index: u64,
+}
+
+impl LogEnd {
+    /// Reads what `Display` wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, index) = text.split_once('.')?;
+        Some(Self { epoch: epoch.parse().ok()?, index: index.parse().ok()? })
+    }
+}
+
+impl fmt::Display for LogEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.index)
+    }
+}
+
+/// A log without its quorum, taken as if everything in it had been agreed.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The commands after [`Status::applied`].
+    pub commands: Vec<(Index, Bytes)>,
+    /// Stands for the end of the log, with the members that were asked for.
+    pub snapshot: Snapshot,
+    /// The [`Write::Vote`] that belongs to it.
+    pub vote: Bytes,
+}
+
 /// How the engine stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -254,6 +288,7 @@ pub struct Status {
     pub applied: Index,
     /// Where the log ends here.
     pub last: Index,
+    pub end: LogEnd,
     pub members: Members,
     /// A change of members is under way.
     pub changing: bool,
@@ -320,6 +355,10 @@ pub trait Engine {
     fn compact(&mut self, upto: Index);
 
     fn peer(&mut self, peer: Peer, news: News);
+
+    /// What an operator makes of this log when its quorum is lost for good: see [`Claim`]. Changes nothing here; the engine
+    /// is to be replaced by one made from it.
+    fn claim(&self, members: &Members) -> Option<Claim>;
 
     fn status(&self) -> Status;
 }

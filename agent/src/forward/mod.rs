@@ -129,6 +129,10 @@ pub fn acted(answer: Answer) -> Attempt<Reply> {
         Answer::Local(result) => answer::local_reply(result),
         Answer::Joined(result) => answer::act_reply(result.map(drop)),
         Answer::Done => Reply::empty(200),
+        Answer::Transferred => Reply::json(r#"{"Success":true}"#),
+        Answer::CannotOperate(why) => Reply::text(500, why.to_string()),
+        Answer::Recovery(Ok(prospect)) => answer::recovery(&prospect),
+        Answer::Recovery(Err(why)) => Reply::text(409, why.to_string()),
         Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
         Answer::Unserved(why) => return Attempt::Unserved(why),
         Answer::Applied(_) | Answer::ReadAt(_) | Answer::Unknown => {

@@ -3,6 +3,7 @@
 use super::call::{Consistency, Read, Reply, WriteAnswer};
 use super::wire::Encoded;
 use crate::local::Refused;
+use crate::server::role::recovery::Prospect;
 use crate::time::Instant;
 use crate::view::{Facts, View};
 use bytes::Bytes;
@@ -138,6 +139,12 @@ pub fn act_reply<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
         Ok(()) => Reply::empty(200),
         Err(cause) => Reply::text(500, cause.to_string()),
     }
+}
+
+/// What a recovery would do, or has done.
+#[must_use]
+pub fn recovery(prospect: &Prospect) -> Reply {
+    Reply::json(serde_json::to_vec(prospect).unwrap_or_default())
 }
 
 /// The answer to a body over the route's limit. `size` is what was sent, or announced.

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The methods that any of our endpoints has, and one for all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -168,6 +169,12 @@ pub enum Act {
         node: String,
         prune: bool,
     },
+    /// On the leader: hand leadership to this server, or to the best.
+    TransferLeadership(Option<Uuid>),
+    /// On the leader: take this server off the configuration.
+    RemoveServer(Uuid),
+    /// Recover from the loss of most servers; without a confirmation only say what that would do.
+    Recover(Option<String>),
 }
 
 /// What a handler decides to do with a call.

@@ -6,7 +6,9 @@
 use super::log_time::LogClock;
 use super::reads::{CatchUp, Reads};
 use crate::consensus::lease::Lease;
-use crate::consensus::{Batch, Committed, Engine, EngineId, Letter, Members, News, Ready, Refused, Status, Write};
+use crate::consensus::{
+    Batch, Claim, Committed, Engine, EngineId, Letter, Members, News, Ready, Refused, Status, Write,
+};
 use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Ticket};
 use crate::rpc::Unserved;
@@ -90,13 +92,7 @@ impl Replica {
     /// `store` is the state at the engine's snapshot. `dice`: asks and the ids of writes must not repeat across servers and
     /// restarts, or an answer to one life, or the entry of another leader, would be taken for an answer to this.
     #[must_use]
-    pub fn new(
-        engine: Box<dyn Engine + Send>,
-        lease: Lease,
-        store: Store,
-        dice: &mut Dice,
-        now: Instant,
-    ) -> Self {
+    pub fn new(engine: Box<dyn Engine + Send>, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
         let status = engine.status();
         Self {
             engine,
@@ -256,6 +252,19 @@ impl Replica {
             // Not settled yet: the next tick asks again.
             Err(_) => {}
         }
+    }
+
+    /// See [`Engine::claim`]; with the state that its commands come after.
+    pub fn claim(&self, members: &Members) -> Option<(Claim, Store)> {
+        Some((self.engine.claim(members)?, self.store.clone()))
+    }
+
+    /// This replica is given up: whoever waits for it is told.
+    pub fn abandon(&mut self, effects: &mut Vec<Effect>) {
+        let writes = std::mem::take(&mut self.writes).into_values().map(|(ticket, _)| (ticket, Answer::Unknown));
+        self.reads.strand(u64::MAX);
+        let reads = self.reads.queued.drain(..).map(|ticket| (ticket, Answer::Unserved(Unserved::NoLeader)));
+        effects.extend(writes.chain(reads).map(|(ticket, answer)| Effect::Answer { ticket, answer }));
     }
 
     /// Wishes for another configuration; the engine takes one at a time.

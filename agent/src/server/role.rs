@@ -3,6 +3,9 @@
 //!
 //! Without a socket, disk or clock: letters, gossip's news and time come in, effects go out.
 
+pub mod operate;
+pub mod recovery;
+
 use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
@@ -83,6 +86,10 @@ pub struct Role {
     /// The last write of the leader's own; the next pass waits until it is applied.
     under_way: Index,
     was_settled: bool,
+    orders: Vec<operate::Order>,
+    recovering: Option<recovery::Recovering>,
+    /// It goes as soon as it is no voter any more.
+    leaving: bool,
     dice: Dice,
 }
 
@@ -126,19 +133,24 @@ impl Role {
             next_pass: now,
             under_way: Index(0),
             was_settled: false,
+            orders: Vec::new(),
+            recovering: None,
+            leaving: false,
             dice,
         })
     }
 
     /// What gossip should tell of this server.
     #[must_use]
-    pub const fn tags(&self) -> OwnServer {
+    pub fn tags(&self) -> OwnServer {
         OwnServer {
             port: self.config.rpc.port(),
             engine: self.engine,
             cluster: self.cluster,
             expect: self.config.expect,
             bootstrap: self.config.expect == 1,
+            leaving: self.leaving,
+            log_end: self.log_end(),
         }
     }
 
@@ -268,6 +280,7 @@ impl Role {
 
     pub fn stored(&mut self, batch: u64, now: Instant, effects: &mut Vec<Effect>) {
         match (batch, self.cluster, &mut self.replica) {
+            (FOUNDED, ..) if self.recovering.is_some() => self.recovered(now, effects),
             (FOUNDED, Some(cluster), _) => self.bootstrap.joined(cluster),
             (PROMISED, ..) => {
                 let outputs = self.bootstrap.persisted();
@@ -289,23 +302,29 @@ impl Role {
         self.replica.as_ref().is_some_and(|replica| replica.status().leading)
     }
 
-    /// Gives leadership to another living voter; `false` when there is none, or nothing to give.
-    pub fn hand_over(&mut self, effects: &mut Vec<Effect>) -> bool {
-        let Some(replica) = &mut self.replica else { return false };
-        let living = |voter: &&Voter| {
-            self.members.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Alive)
-        };
-        let status = replica.status();
-        let heir = status
-            .members
-            .voters
-            .iter()
-            .filter(|voter| voter.engine != self.engine)
-            .filter(living)
+    /// The living voter beside this one whose log reaches furthest, as the leader knows.
+    fn heir(&self) -> Option<EngineId> {
+        let status = self.replica.as_ref()?.status();
+        let others = status.members.voters.iter().filter(|voter| voter.engine != self.engine);
+        let living = others.filter(|voter| alive(&self.members, voter));
+        living
             .max_by_key(|voter| status.progress.get(&voter.engine).copied().unwrap_or_default())
-            .map(|voter| voter.engine);
-        let leading = status.leading;
-        leading && heir.is_some_and(|heir| replica.transfer(heir, effects).is_ok())
+            .map(|voter| voter.engine)
+    }
+
+    /// Prepares this server's going: its tags say so, it gives leadership away, and the leader takes it off the voters, so
+    /// that the others keep a quorum. `true` while that is worth waiting for. `offer`: leadership is to be offered now.
+    pub fn waits_to_leave(&mut self, offer: bool, effects: &mut Vec<Effect>) -> bool {
+        self.leaving = true;
+        let heir = self.heir();
+        let Some(replica) = &mut self.replica else { return false };
+        let status = replica.status();
+        let needed = status.members.is_voter(self.engine) && heir.is_some();
+        if let Some(heir) = heir.filter(|_| needed && offer && status.leading) {
+            // Refused while a change runs; it is offered again.
+            let _ = replica.transfer(heir, effects);
+        }
+        needed
     }
 
     pub fn with_replica(&mut self, act: impl FnOnce(&mut Replica)) {
@@ -337,6 +356,9 @@ impl Role {
         let Some(replica) = &mut self.replica else { return Ok(()) };
         replica.timer(now);
         replica.finish(now, effects)?;
+        self.carry_out_orders(now, effects);
+        let Some(replica) = &mut self.replica else { return Ok(()) };
+        replica.finish(now, effects)?;
         let settled = replica.settled();
         if replica.nodes_changed() {
             // Somebody else may have written what gossip knows better, such as a node that has just left.
@@ -362,7 +384,7 @@ impl Role {
 
     /// Looks whether there can be a cluster now, and says why not.
     fn run_bootstrap(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.replica.is_some() || now < self.next_poll {
+        if self.replica.is_some() || self.recovering.is_some() || now < self.next_poll {
             return;
         }
         self.next_poll = now + BOOTSTRAP_POLL;
@@ -428,7 +450,15 @@ impl Role {
             let status = replica.status().clone();
             let progress = Progress { committed: status.committed, matched: &status.progress };
             let datacenter = &self.config.datacenter;
-            let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
+            let wish = self.electorate.wish(
+                now,
+                &status.members,
+                &self.members,
+                cluster,
+                datacenter,
+                &progress,
+                self.config.reap_after,
+            );
             if let Some(wish) = wish {
                 soon = true;
                 match replica.change(&wish) {
@@ -442,6 +472,10 @@ impl Role {
         let next = now + if soon { SHORT_PASS } else { FULL_PASS };
         self.next_pass = self.reconciler.due().map_or(next, |due| next.min(due.max(now + SHORT_PASS)));
     }
+}
+
+fn alive(members: &[Member], voter: &Voter) -> bool {
+    members.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Alive)
 }
 
 fn no_leader(ticket: Ticket) -> Effect {

@@ -1,6 +1,7 @@
-//! What servers tell of themselves in gossip: Consul's tags, and four of ours (`engine`, `cluster`, `expect`, `level`).
+//! What servers tell of themselves in gossip: Consul's tags, and six of ours (`engine`, `cluster`, `expect`, `level`, and at
+//! times `leaving` and `log_end`).
 
-use crate::consensus::EngineId;
+use crate::consensus::{EngineId, LogEnd};
 use crate::gossip::Member;
 use crate::view::{CONSUL_LEVEL, VERSION};
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ pub struct ServerTags {
     pub expect: u32,
     /// The highest feature level it reads.
     pub level: u32,
+    /// It is about to go, and waits to be taken off the voters.
+    pub leaving: bool,
+    /// How far its log reaches; told while it knows no leader.
+    pub log_end: Option<LogEnd>,
 }
 
 /// What an agent's tags say, whatever its role.
@@ -31,13 +36,15 @@ pub struct Own<'a> {
     pub server: Option<OwnServer>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnServer {
     pub port: u16,
     pub engine: EngineId,
     pub cluster: Option<Uuid>,
     pub expect: u32,
     pub bootstrap: bool,
+    pub leaving: bool,
+    pub log_end: Option<LogEnd>,
 }
 
 impl Own<'_> {
@@ -74,6 +81,12 @@ impl Own<'_> {
             if server.bootstrap {
                 tell("bootstrap", "1".to_owned());
             }
+            if server.leaving {
+                tell("leaving", "1".to_owned());
+            }
+            if let Some(end) = server.log_end {
+                tell("log_end", end.to_string());
+            }
         }
         tags
     }
@@ -94,6 +107,8 @@ impl ServerTags {
             cluster: tag("cluster").and_then(|id| id.parse().ok()),
             expect: tag("expect").and_then(|count| count.parse().ok()).unwrap_or_default(),
             level: tag("level").and_then(|level| level.parse().ok()).unwrap_or_default(),
+            leaving: tag("leaving").is_some(),
+            log_end: tag("log_end").and_then(LogEnd::parse),
         })
     }
 }

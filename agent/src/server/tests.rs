@@ -159,7 +159,7 @@ impl Polls {
     fn wish(&mut self, now: u64, current: &Members, gossip: &[Member]) -> Option<Members> {
         let progress = Progress { committed: Index(1000), matched: &self.matched };
         let now = Instant(0) + Duration::from_secs(now);
-        let wish = self.electorate.wish(now, current, gossip, CLUSTER, "dc1", &progress);
+        let wish = self.electorate.wish(now, current, gossip, CLUSTER, "dc1", &progress, REAP);
         if let Some(wish) = &wish {
             assert!(wish.voters.len() >= current.voters.len() || gossip.iter().any(|m| m.status == MemberStatus::Left));
         }

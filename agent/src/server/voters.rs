@@ -1,8 +1,10 @@
 //! Who should vote: the replicated configuration that fits the servers that live (Consul's autopilot rules).
 //!
-//! A new server becomes a learner, and a voter once it has caught up and has been well for a while. A voter that left is
-//! removed; one that failed stays until a healthy server takes its place, so that the number of voters never falls by a
-//! failure. A wiped server comes back with a new engine id and is a new server; its old id goes when it is promoted.
+//! A new server becomes a learner, and a voter once it has caught up and has been well for a while. A voter that leaves or left
+//! is removed; one that failed stays until a healthy server takes its place, or until gossip has not known it for as long as
+//! a failed member is kept, so that the number of votes never falls by a failure that nobody looked at. Nobody is removed
+//! without whom the living voters would be no majority. A wiped server comes back with a new engine id and is a new server; its
+//! old id goes when it is promoted.
 
 use super::tags::ServerTags;
 use crate::consensus::{EngineId, Member as Voter, Members};
@@ -26,6 +28,14 @@ pub struct Electorate {
     well_since: BTreeMap<EngineId, Instant>,
     /// Learners of whom gossip knows nothing good. Each emptied directory makes another one.
     gone_since: BTreeMap<EngineId, Instant>,
+    /// Voters that gossip does not know at all.
+    unknown_since: BTreeMap<EngineId, Instant>,
+}
+
+/// Whether so many living voters are a majority of all of them.
+#[must_use]
+pub const fn keeps_quorum(living: usize, voters: usize) -> bool {
+    living * 2 > voters
 }
 
 /// What is known of the log's progress.
@@ -45,6 +55,7 @@ impl Electorate {
         cluster: Uuid,
         datacenter: &str,
         progress: &Progress<'_>,
+        reap_after: Duration,
     ) -> Option<Members> {
         let servers: BTreeMap<Uuid, (&Member, ServerTags)> = gossip
             .iter()
@@ -57,14 +68,21 @@ impl Electorate {
                     && tags.engine.is_none_or(|engine| engine == voter.engine)
             })
         };
-        let left =
-            |voter: &Voter| gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left);
+        let left = |voter: &Voter| {
+            gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left)
+                || servers.get(&voter.node).is_some_and(|(_, tags)| tags.leaving)
+        };
         let mut wish = current.clone();
         self.watch_learners(now, current, progress, alive);
+        self.watch_unknown(now, current, gossip);
 
-        // Those who left go, as long as somebody stays.
-        if current.voters.iter().any(|voter| !left(voter)) {
-            wish.voters.retain(|voter| !left(voter));
+        // Those who leave go, as long as those who stay are a majority of themselves.
+        let forgotten =
+            |voter: &Voter| self.unknown_since.get(&voter.engine).is_some_and(|since| now.since(*since) >= reap_after);
+        let stay: Vec<Voter> =
+            current.voters.iter().filter(|voter| !left(voter) && !forgotten(voter)).copied().collect();
+        if keeps_quorum(stay.iter().filter(|voter| alive(voter)).count(), stay.len()) {
+            wish.voters = stay;
         }
         let gone = |learner: &Voter| {
             self.gone_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= LEARNER_GONE_AFTER)
@@ -77,6 +95,7 @@ impl Electorate {
             let fits = tags.cluster.is_none_or(|theirs| theirs == cluster);
             if let Some(engine) = tags.engine
                 && member.status == MemberStatus::Alive
+                && !tags.leaving
                 && fits
                 && !known.contains(&engine)
             {
@@ -111,6 +130,13 @@ impl Electorate {
         self.gone_since = gone.map(|learner| since(&self.gone_since, learner)).collect();
         self.well_since =
             current.learners.iter().filter(well).map(|learner| since(&self.well_since, learner)).collect();
+    }
+
+    fn watch_unknown(&mut self, now: Instant, current: &Members, gossip: &[Member]) {
+        let unknown = current.voters.iter().filter(|voter| gossip.iter().all(|member| member.id != voter.node));
+        self.unknown_since = unknown
+            .map(|voter| (voter.engine, self.unknown_since.get(&voter.engine).copied().unwrap_or(now)))
+            .collect();
     }
 
     /// Promotes one learner; it takes the place of a voter that is gone, if there is one.

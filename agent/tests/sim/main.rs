@@ -6,6 +6,7 @@ mod determinism;
 mod disk;
 mod election;
 mod fresh_reads;
+mod leave;
 mod liveness;
 mod one_server;
 mod replay;

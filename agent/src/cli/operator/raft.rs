@@ -2,8 +2,9 @@
 
 use crate::cli::{Failure, Output, World, client, table};
 use crate::config::flags::switch;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use serde::Deserialize;
+use std::io::{IsTerminal, Write};
 
 pub(crate) fn list_peers_command() -> Command {
     client::server_options(
@@ -11,6 +12,126 @@ pub(crate) fn list_peers_command() -> Command {
             .about("Lists the servers of the configuration")
             .arg(switch("detailed", "Accepted; all columns are always shown")),
     )
+}
+
+pub(crate) fn remove_peer_command() -> Command {
+    client::server_options(
+        Command::new("remove-peer")
+            .about("Takes a server off the configuration")
+            .after_help(
+                "For a server that is gone for good: one that is alive joins again by itself, and one that says goodbye\n\
+                 (lictor leave) is taken off by itself.",
+            )
+            .arg(Arg::new("id").long("id").value_name("ID").help("The server's id, as list-peers shows it"))
+            .arg(Arg::new("address").long("address").value_name("IP:PORT").help("Or its address")),
+    )
+}
+
+pub(crate) fn remove_peer(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let given = |name: &'static str| matches.get_one::<String>(name).map(|value| (name, value.clone()));
+    let (name, value) = match (given("id"), given("address")) {
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(_), Some(_)) => return Err(Failure::Usage("cannot give both an address and id".to_owned())),
+        (None, None) => return Err(Failure::Usage("an address or id is required for the peer to remove".to_owned())),
+    };
+    world
+        .client(matches)?
+        .expect(reqwest::Method::DELETE, "/v1/operator/raft/peer", &[(name, value.clone())], Vec::new())
+        .map_err(Failure::doing("Error removing peer"))?;
+    Ok(Output::line(format_args!("Removed peer with {name} {value:?}")))
+}
+
+pub(crate) fn transfer_leader_command() -> Command {
+    client::server_options(
+        Command::new("transfer-leader")
+            .about("Hands leadership to another server")
+            .arg(Arg::new("id").long("id").value_name("ID").help("To this server; without it, to the best")),
+    )
+}
+
+pub(crate) fn transfer_leader(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let id = matches.get_one::<String>("id").map(|id| ("id", id.clone()));
+    world
+        .client(matches)?
+        .expect(reqwest::Method::POST, "/v1/operator/raft/transfer-leader", id.as_slice(), Vec::new())
+        .map_err(Failure::doing("Error transferring leadership"))?;
+    Ok(Output::line("Success"))
+}
+
+pub(crate) fn recover_command() -> Command {
+    client::options(
+        Command::new("recover")
+            .about("Goes on after most servers were lost for good")
+            .after_help(
+                "Run it on a server that survived. It says what would be given up and asks before anything changes. It refuses\n\
+                 while a majority is alive, and on a server that knows less than another survivor.",
+            )
+            .arg(
+                Arg::new("confirm")
+                    .long("confirm")
+                    .value_name("CODE")
+                    .help("Do it without asking; the code is shown by a run without this flag"),
+            ),
+    )
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Prospect {
+    given_up: Vec<String>,
+    to_empty: Vec<String>,
+    index: u64,
+    confirm: String,
+}
+
+pub(crate) fn recover(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let client = world.client(matches)?;
+    let path = "/v1/operator/raft/recover";
+    let prospect: Prospect = client.get(path, &[]).map_err(Failure::doing("Nothing is recovered"))?;
+    let plan = plan(&prospect);
+    let code = match matches.get_one::<String>("confirm") {
+        Some(code) => code.clone(),
+        None if agreed(&plan) => prospect.confirm,
+        None => {
+            let again =
+                format!("Nothing was changed. To go on: lictor operator raft recover -confirm={}\n", prospect.confirm);
+            return Ok(Output::text(format!("{plan}\n{again}")));
+        }
+    };
+    client
+        .expect(reqwest::Method::PUT, path, &[("confirm", code)], Vec::new())
+        .map_err(Failure::doing("Nothing is recovered"))?;
+    let mut done =
+        "Recovered: this server leads. Add new servers; each becomes a voter once it has been well for ten seconds.\n"
+            .to_owned();
+    for survivor in &prospect.to_empty {
+        done += &format!("Empty the directory raft in the data directory of {survivor} and start it again.\n");
+    }
+    Ok(Output::text(done))
+}
+
+fn plan(prospect: &Prospect) -> String {
+    let mut text =
+        format!("This server goes on as the only voter, with everything up to index {}.\n\n", prospect.index);
+    for server in &prospect.given_up {
+        text += &format!("  given up:  {server}\n");
+    }
+    for server in &prospect.to_empty {
+        text += &format!("  to empty:  {server} (alive, stops by itself, joins anew with an empty directory raft)\n");
+    }
+    text + "\nWhat only the servers that are given up had acknowledged is lost. They must not come back with their old data;\n\
+            should they, they stop as soon as they see this one.\n"
+}
+
+/// Asks whoever sits at the terminal; without one nobody agrees.
+fn agreed(plan: &str) -> bool {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return false;
+    }
+    let asked = write!(stderr, "{plan}\nGo on? Type yes: ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    asked.is_ok() && stdin.read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

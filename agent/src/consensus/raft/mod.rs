@@ -12,8 +12,10 @@ mod turn;
 
 pub use start::{RecoverError, bootstrap, make};
 
-use super::{Batch, Committed, Engine, EngineId, Index, Letter, Member, Members, News, Peer, Ready, Refused, Snapshot};
-use super::{Content, Status};
+use super::{
+    Batch, Claim, Committed, Engine, EngineId, Index, Letter, Member, Members, News, Peer, Ready, Refused, Snapshot,
+};
+use super::{Content, LogEnd, Status};
 use crate::dice::Dice;
 use bytes::Bytes;
 use codec::{Change, ChangeKind, Conf, Handle, Names, Vote};
@@ -207,6 +209,10 @@ impl Engine for Raft {
         self.overwrite_timeout();
     }
 
+    fn claim(&self, members: &Members) -> Option<Claim> {
+        self.claimed(members)
+    }
+
     fn status(&self) -> Status {
         let raft = &self.node.raft;
         let leading = raft.state == StateRole::Leader;
@@ -223,6 +229,7 @@ impl Engine for Raft {
             committed: Index(raft.raft_log.committed),
             applied: Index(raft.raft_log.applied()),
             last: Index(raft.raft_log.last_index()),
+            end: LogEnd { epoch: raft.raft_log.last_term(), index: raft.raft_log.last_index() },
             members: self.members(&self.conf()),
             changing: self.changing(),
             settled: raft.apply_to_current_term(),

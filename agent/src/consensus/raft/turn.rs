@@ -1,12 +1,12 @@
 //! One turn of the engine: its effects in the order that keeps them safe (`ready`), and what follows once they are on the
 //! disk (`stored`).
 
-use super::codec::{Change, Entry, Handle, Message, Vote};
+use super::codec::{Change, Conf, Entry, Handle, Message, Vote};
 use super::{Agreed, Committed, Queued, Raft};
-use crate::consensus::{Batch, Content, EngineId, Index, Letter, Peer, Ready, Snapshot, Write};
+use crate::consensus::{Batch, Claim, Content, EngineId, Index, Letter, Member, Members, Peer, Ready, Snapshot, Write};
 use bytes::Bytes;
-use raft::StateRole;
 use raft::eraftpb as pb;
+use raft::{GetEntriesContext, StateRole};
 
 fn letters(messages: Vec<pb::Message>) -> Vec<(Peer, Letter)> {
     let letter = |message: pb::Message| {
@@ -204,6 +204,29 @@ impl Raft {
         let (_, conf, names) = self.confs.iter().rev().find(|(from, ..)| *from <= index)?;
         let names = names.iter().map(|(id, node)| (*id, *node)).collect();
         Some(Handle { index, term: log.term(index).ok()?, conf: conf.clone(), names })
+    }
+
+    /// Everything after what was handed out, and the handle on the end of the log with only these members.
+    pub(super) fn claimed(&self, members: &Members) -> Option<Claim> {
+        let log = &self.node.raft.raft_log;
+        let (applied, last) = (log.applied(), log.last_index());
+        // A snapshot on its way to the disk is not in the host's hands yet, nor is what has been agreed but not given out.
+        if log.unstable_snapshot().is_some() || self.handed_out != applied {
+            return None;
+        }
+        let tail = match last > applied {
+            true => log.entries(applied + 1, None, GetEntriesContext::empty(false)).ok()?,
+            false => Vec::new(),
+        };
+        let commands = tail.into_iter().filter(|entry| !is_change(entry) && !entry.data.is_empty());
+        let commands = commands.map(|entry| (Index(entry.index), entry.data)).collect();
+        let ids = |members: &[Member]| members.iter().map(|member| member.engine.0).collect();
+        let conf = Conf { voters: ids(&members.voters), learners: ids(&members.learners), ..Conf::default() };
+        let names = members.all().map(|member| (member.engine.0, member.node)).collect();
+        let handle = Handle { index: last, term: log.last_term(), conf, names };
+        let snapshot = Snapshot { index: Index(last), members: members.clone(), engine: handle.encode() };
+        let vote = Vote { commit: last, ..Vote::of(&self.node.raft.hard_state()) };
+        Some(Claim { commands, snapshot, vote: vote.encode() })
     }
 
     pub(super) fn on_stored(&mut self, batch: u64) -> Vec<(Peer, Letter)> {

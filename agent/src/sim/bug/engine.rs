@@ -2,7 +2,7 @@
 
 use super::Bug;
 use crate::consensus::raft::{self, ELECTION_TICKS};
-use crate::consensus::{Batch, Engine, Index, Letter, Make, Members, News, Peer, Ready, Refused, Status};
+use crate::consensus::{Batch, Claim, Engine, Index, Letter, Make, Members, News, Peer, Ready, Refused, Status};
 use bytes::Bytes;
 
 struct Careless {
@@ -67,6 +67,10 @@ impl Engine for Careless {
 
     fn change(&mut self, members: &Members) -> Result<(), Refused> {
         self.inner.change(members)
+    }
+
+    fn claim(&self, members: &Members) -> Option<Claim> {
+        self.inner.claim(members)
     }
 
     fn ready(&mut self) -> Option<Ready> {
