@@ -90,13 +90,7 @@ impl Replica {
     /// `store` is the state at the engine's snapshot. `dice`: asks and the ids of writes must not repeat across servers and
     /// restarts, or an answer to one life, or the entry of another leader, would be taken for an answer to this.
     #[must_use]
-    pub fn new(
-        engine: Box<dyn Engine + Send>,
-        lease: Lease,
-        store: Store,
-        dice: &mut Dice,
-        now: Instant,
-    ) -> Self {
+    pub fn new(engine: Box<dyn Engine + Send>, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
         let status = engine.status();
         Self {
             engine,
