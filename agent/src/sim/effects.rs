@@ -81,7 +81,7 @@ impl World {
     }
 
     fn packet(&mut self, node: usize, to: SocketAddr, bytes: Bytes) {
-        let bytes = bug::packet(self.setup.bug, bytes);
+        let Some(bytes) = bug::packet(self.setup.bug, bytes) else { return };
         self.trace.mix(&[u64::from(crc32c::crc32c(&bytes))]);
         let from = self.nodes[node].gossip_address();
         let Some(target) = self.owner(to.ip()) else { return };

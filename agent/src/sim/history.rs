@@ -72,6 +72,8 @@ pub struct Seen {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
+    /// It was elected, whatever came of it.
+    Elected { epoch: u64 },
     /// It leads, and knows everything agreed before.
     Leads { epoch: u64 },
     /// Its state at an index.

@@ -54,7 +54,7 @@ pub fn storm_with(seed: u64, bug: Option<Bug>) -> Storm {
         let pause = 5 * MS + dice.below(60 * MS);
         storm.world.run(pause);
     }
-    storm.calm_down();
+    storm.calm_down(CALM);
     storm
 }
 
@@ -159,21 +159,29 @@ impl Storm {
         }
     }
 
+    /// A storm of another making: what was done to `world` is in `plan`, and now it is over.
+    #[must_use]
+    pub fn over(seed: u64, world: World, plan: Vec<String>, calm: u64) -> Self {
+        let mut storm = Self { seed, world, plan, calm: 0 };
+        storm.calm_down(calm);
+        storm
+    }
+
     fn mend(&mut self) {
         self.world.net.heal();
-        for node in 0..SERVERS {
-            self.world.nodes[node].disk.fill(false);
+        for node in &self.world.nodes {
+            node.disk.fill(false);
         }
     }
 
-    fn calm_down(&mut self) {
+    fn calm_down(&mut self, span: u64) {
         self.note("calm".to_owned());
         self.mend();
         self.calm = self.world.now;
-        for node in 0..SERVERS + CLIENTS {
+        for node in 0..self.world.nodes.len() {
             self.world.nodes[node].paused_until = 0;
             self.world.start_later(node, SECOND);
         }
-        self.world.run(CALM);
+        self.world.run(span);
     }
 }

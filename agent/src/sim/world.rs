@@ -13,6 +13,8 @@ use crate::dice::Dice;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::runtime::mailbox::Lane;
+use crate::server::replica::Replica;
+use crate::server::role::Role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -124,6 +126,7 @@ pub struct World {
     seq: u64,
     queue: BTreeMap<(u64, u64), (usize, u64, Happening)>,
     pub(super) leaders_seen: BTreeSet<(usize, u64, u64)>,
+    elected: BTreeSet<(usize, u64)>,
     /// How many views were published.
     pub(super) publications: u64,
 }
@@ -172,6 +175,7 @@ impl World {
             seq: 0,
             queue: BTreeMap::new(),
             leaders_seen: BTreeSet::new(),
+            elected: BTreeSet::new(),
             publications: 0,
         }
     }
@@ -321,7 +325,17 @@ impl World {
             }
             self.carry_out(node, effect);
         }
+        self.look_for_a_leader(node);
         self.next_turn(node);
+    }
+
+    fn look_for_a_leader(&mut self, node: usize) {
+        let role = self.nodes[node].process.as_ref().and_then(|process| process.agent.role());
+        let Some(status) = role.and_then(Role::replica).map(Replica::status) else { return };
+        if status.leading && self.elected.insert((node, status.epoch)) {
+            let epoch = status.epoch;
+            self.see(node, Sight::Elected { epoch });
+        }
     }
 
     fn next_turn(&mut self, node: usize) {

@@ -1,21 +1,23 @@
-//! At most one server is the settled leader of an epoch.
+//! At most one server is elected in an epoch (Raft's paper, figure 3: election safety).
 
 use crate::replay::always;
-use lictor_agent::sim::Sight;
+use lictor_agent::sim::{Sight, World};
 use std::collections::BTreeMap;
 
-#[test]
-fn one_leader_an_epoch() {
-    always("election", |storm| {
-        let mut leaders = BTreeMap::new();
-        for seen in &storm.world.seen {
-            if let Sight::Leads { epoch } = seen.sight {
-                let first = *leaders.entry(epoch).or_insert(seen.node);
-                if first != seen.node {
-                    return Err(format!("nodes {first} and {} both led epoch {epoch}", seen.node));
-                }
+pub(crate) fn one_leader_an_epoch(world: &World) -> Result<(), String> {
+    let mut leaders = BTreeMap::new();
+    for seen in &world.seen {
+        if let Sight::Elected { epoch } = seen.sight {
+            let first = *leaders.entry(epoch).or_insert(seen.node);
+            if first != seen.node {
+                return Err(format!("nodes {first} and {} were both elected for epoch {epoch}", seen.node));
             }
         }
-        if leaders.is_empty() { Err("nobody ever led".to_owned()) } else { Ok(()) }
-    });
+    }
+    if leaders.is_empty() { Err("nobody was ever elected".to_owned()) } else { Ok(()) }
+}
+
+#[test]
+fn in_every_storm() {
+    always("election", |storm| one_leader_an_epoch(&storm.world));
 }

@@ -1,6 +1,7 @@
 //! Whole clusters, simulated: one file for each thing that must be so. Replay a failing seed with the command it prints.
 
 mod acknowledged;
+mod bugs;
 mod cluster;
 mod determinism;
 mod disk;
@@ -8,7 +9,9 @@ mod election;
 mod fresh_reads;
 mod leave;
 mod liveness;
+mod one_cluster;
 mod one_server;
+mod provoke;
 mod replay;
 mod snapshot;
 mod state_machine;

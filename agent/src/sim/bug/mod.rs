@@ -23,8 +23,8 @@ pub enum Bug {
     /// The log store keeps the term and forgets for whom this server voted: restarted, it votes a second time. Raft's paper
     /// (§5.2, figure 2) has both on stable storage before the answer.
     VoteNotPersisted,
-    /// Batches are reported as stored before they are synced. LazyFS found it in seven systems; etcd #14370 lost an
-    /// acknowledged write so.
+    /// Batches are reported as stored before they are synced. LazyFS showed such losses in seven systems; etcd
+    /// #14370 is a lost acknowledged write.
     AckBeforeSync,
     /// An earlier answer about the read index is given again without asking the quorum: etcd #20418, a stale
     /// linearizable read after a pause.
@@ -100,11 +100,11 @@ pub(super) fn fresh_engine(bug: Option<Bug>, node: Uuid, fresh: u64) -> u64 {
     }
 }
 
-/// A gossip packet on its way.
-pub(super) fn packet(bug: Option<Bug>, bytes: Bytes) -> Bytes {
+/// A gossip packet on its way; `None` when it is lost.
+pub(super) fn packet(bug: Option<Bug>, bytes: Bytes) -> Option<Bytes> {
     match bug {
-        Some(Bug::RefutationIgnored) => refutation::packet(&bytes).unwrap_or(bytes),
-        _ => bytes,
+        Some(Bug::RefutationIgnored) => refutation::packet(bytes),
+        _ => Some(bytes),
     }
 }
 

@@ -1,24 +1,42 @@
-//! Gossip in which no incarnation ever rises: every one is written as zero on the way. Packets and bodies are plain in the
-//! simulator, behind an envelope of a fixed length.
+//! Gossip in which no incarnation ever rises: every one is written as zero on the way, and what a suspect says to refute is
+//! lost. Packets and bodies are plain in the simulator, behind an envelope of a fixed length.
 
 use crate::gossip::identity::Swim;
 use crate::gossip::seal::HEADER;
 use crate::gossip::wire::{self, Ask, Letter, Reply, Sync};
 use bytes::Bytes;
-use foca::Member;
+use foca::{Member, Message};
 
-pub(super) fn packet(bytes: &[u8]) -> Option<Bytes> {
+/// `None` when it is lost.
+pub(super) fn packet(bytes: Bytes) -> Option<Bytes> {
+    match doctored(&bytes) {
+        Some(Doctored::Lost) => None,
+        Some(Doctored::Written(written)) => Some(written),
+        None => Some(bytes),
+    }
+}
+
+enum Doctored {
+    Lost,
+    Written(Bytes),
+}
+
+fn doctored(bytes: &[u8]) -> Option<Doctored> {
     let (envelope, payload) = bytes.split_at_checked(HEADER)?;
     let (length, rest) = payload.split_first_chunk::<2>()?;
     let (swim, items) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     let mut swim = Swim::read(swim).ok()?;
+    // To a member that nobody believes, every answer would be a new suspicion, and that a reason to tell three more.
+    if swim.header.src_incarnation > 0 && swim.header.message == Message::Gossip {
+        return Some(Doctored::Lost);
+    }
     swim.header.src_incarnation = 0;
     for member in &mut swim.updates {
         *member = Member::new(*member.id(), 0, member.state());
     }
     let swim = swim.write().ok()?;
     let length = u16::try_from(swim.len()).ok()?.to_be_bytes();
-    Some([envelope, &length, &swim, items].concat().into())
+    Some(Doctored::Written([envelope, &length, &swim, items].concat().into()))
 }
 
 /// A request or an answer.
