@@ -187,6 +187,12 @@ impl Agent {
         }
     }
 
+    /// What it is as a server.
+    #[must_use]
+    pub const fn role(&self) -> Option<&Role> {
+        self.role.as_ref()
+    }
+
     /// Ends a turn: does what is due, and turns the parts' wishes into effects.
     pub fn finish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.gossip.deadline().is_some_and(|deadline| deadline <= now) {

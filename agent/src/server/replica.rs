@@ -90,13 +90,7 @@ impl Replica {
     /// `store` is the state at the engine's snapshot. `dice`: asks and the ids of writes must not repeat across servers and
     /// restarts, or an answer to one life, or the entry of another leader, would be taken for an answer to this.
     #[must_use]
-    pub fn new(
-        engine: Box<dyn Engine + Send>,
-        lease: Lease,
-        store: Store,
-        dice: &mut Dice,
-        now: Instant,
-    ) -> Self {
+    pub fn new(engine: Box<dyn Engine + Send>, lease: Lease, store: Store, dice: &mut Dice, now: Instant) -> Self {
         let status = engine.status();
         Self {
             engine,
@@ -175,7 +169,8 @@ impl Replica {
             }
             (None, _) => {}
         }
-        if self.status.leader == Some(from) {
+        // With a full disk this server learns nothing new, whatever it hears: its answers grow old and must say so.
+        if self.status.leader == Some(from) && !self.disk_full {
             self.view.heard = now;
         }
         if let Err(refused) = self.engine.step(from, letter) {

@@ -2,6 +2,7 @@
 
 use crate::http::call::Reply;
 use lictor_catalog::Index;
+use uuid::Uuid;
 
 /// How fresh a read was asked to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum Kind {
         key: String,
         value: String,
         index: u64,
+    },
+    Delete {
+        key: String,
     },
     Get {
         key: String,
@@ -72,10 +76,16 @@ pub struct Seen {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
+    /// It was elected, whatever came of it.
+    Elected { epoch: u64 },
     /// It leads, and knows everything agreed before.
     Leads { epoch: u64 },
     /// Its state at an index.
     State { applied: Index, hash: u64 },
+    /// It takes part in this cluster.
+    Cluster(Uuid),
+    /// It shows a lower index than it did.
+    WentBack { from: Index, to: Index },
     /// It ended of its own accord.
     Ended(String),
     /// It could not start.
