@@ -9,6 +9,8 @@
 //! `--first SEED` and `--threads N` say where to begin and how wide; `--bug NAME` puts a known bug into every node. It ends
 //! with 1 when an invariant was broken, and prints the line that replays it.
 
+#![expect(clippy::disallowed_methods, reason = "a stopwatch asks the clock")]
+
 use lictor_agent::http::call::Method;
 use lictor_agent::sim::{Bug, MS, Mode, Plan, SECOND, Setup, Storm, World, broken};
 use std::collections::BTreeMap;
@@ -37,7 +39,7 @@ impl Wishes {
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("{word} wants a value\n{USAGE}"))?;
-            let number = || value.parse::<u64>().map_err(|_| format!("{word}: {value:?} is not a number\n{USAGE}"));
+            let number = || value.parse::<u64>().map_err(|error| format!("{word} {value:?}: {error}\n{USAGE}"));
             match word.as_str() {
                 "--seeds" => wishes.count = number()?,
                 "--first" => wishes.first = number()?,
@@ -67,8 +69,10 @@ struct Totals {
     failures: u64,
 }
 
-/// Runs one storm; what it broke, in words.
-fn run(seed: u64, bug: Option<Bug>) -> Result<(Storm, Vec<(&'static str, String)>), String> {
+/// A storm and what it broke, or how it panicked.
+type Ended = Result<(Storm, Vec<(&'static str, String)>), String>;
+
+fn run(seed: u64, bug: Option<Bug>) -> Ended {
     let run = || Plan { bug, ..Plan::of(seed) }.run();
     let storm = catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -84,7 +88,7 @@ fn replay(seed: u64, bug: Option<Bug>) -> String {
 }
 
 impl Totals {
-    fn add(&mut self, seed: u64, wishes: &Wishes, ended: Result<(Storm, Vec<(&'static str, String)>), String>) {
+    fn add(&mut self, seed: u64, wishes: &Wishes, ended: Ended) {
         self.storms += 1;
         let plan = Plan::of(seed);
         let size = format!("seed {seed} ({} servers, {} client agents)", plan.servers, plan.clients);

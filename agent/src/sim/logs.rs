@@ -102,7 +102,7 @@ impl Logs {
                 let agreed = self.agreed.get(&snapshot.index.0).copied();
                 let log = self.of.entry(node).or_default();
                 log.base = log.place(snapshot.index.0).or(agreed);
-                log.records = log.records.split_off(&(snapshot.index.0 + 1));
+                // What was compacted away goes when it was shown: it is applied before it is published.
             }
             Write::Vote { .. } | Write::Promise(_) | Write::Cluster(_) => {}
         }
@@ -125,7 +125,7 @@ impl Logs {
 
     /// A server shows that it has applied everything up to `applied`.
     fn showed(&mut self, node: usize, from: u64, applied: u64, now: u64) {
-        let Some(log) = self.of.get(&node).filter(|_| from < applied) else { return };
+        let Some(log) = self.of.get_mut(&node).filter(|_| from < applied) else { return };
         for (place, record) in log.records.range(from + 1..=applied).map(|(_, held)| held) {
             self.applied.push((node, *place));
             if self.agreed.contains_key(&place.index) {
@@ -135,6 +135,9 @@ impl Logs {
             if let Some(command) = command(record) {
                 self.commands.push(Agreed { index: place.index, at: now, command });
             }
+        }
+        if let Some(base) = log.base {
+            log.records = log.records.split_off(&(base.index + 1));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::server::reconcile::SERF_HEALTH;
 use lictor_catalog::Status;
 use std::collections::BTreeMap;
 
-const KEYS: u64 = 6;
+const KEYS: u64 = 12;
 /// How long the calm may take until everything is right, and how long it takes at least, in ns.
 const CALM_MAX: u64 = 180 * SECOND;
 const CALM: u64 = 35 * SECOND;
@@ -223,11 +223,12 @@ impl Storm {
         self.world.call(node, Method::Put, &target, &body)
     }
 
-    /// The operator empties the store of a server that refuses to start from what rotted.
+    /// The operator empties the store of a server that does not go on with what rotted.
     fn tend(&mut self) {
         let refuses = |rot: &Rot| {
-            let dead =
-                |seen: &Seen| seen.node == rot.node && seen.at >= rot.since && matches!(seen.sight, Sight::Dead(_));
+            let dead = |seen: &Seen| {
+                seen.node == rot.node && seen.at >= rot.since && matches!(seen.sight, Sight::Dead(_) | Sight::Ended(_))
+            };
             rot.emptied.is_none()
                 && self.world.nodes[rot.node].process.is_none()
                 && self.world.seen.iter().rev().take(64).any(dead)
@@ -235,7 +236,7 @@ impl Storm {
         let Some(place) = self.rotten.iter().position(refuses) else { return };
         let node = self.rotten[place].node;
         self.rotten[place].emptied = Some(self.world.now);
-        self.note(format!("server {node} refuses to start from what rotted: it is emptied"));
+        self.note(format!("server {node} does not go on with what rotted: it is emptied"));
         self.world.wipe_log(node);
         *self.faults.entry("rot-refused").or_default() += 1;
     }

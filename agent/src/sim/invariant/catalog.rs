@@ -12,7 +12,9 @@ pub(super) fn check(storm: &Storm) -> Result<(), String> {
     };
     let store = &leader.view.store;
     let wanted: BTreeSet<&str> = storm.wanted().map(|(_, node)| node.name.as_str()).collect();
-    if let Some(stranger) = store.nodes().find(|node| !wanted.contains(&*node.name)) {
+    // Whom no server remembers, all having been restarted, stays for the reaper; but nobody is sent there.
+    let dead = |name: &str| store.check(name, SERF_HEALTH).is_some_and(|check| check.status == Status::Critical);
+    if let Some(stranger) = store.nodes().find(|node| !wanted.contains(&*node.name) && !dead(&node.name)) {
         return Err(format!("{} is in the catalog and does not live", stranger.name));
     }
     storm.wanted().try_for_each(|(_, node)| owned(store, node))

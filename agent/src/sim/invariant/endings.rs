@@ -10,7 +10,9 @@ pub(super) fn check(storm: &Storm) -> Result<(), String> {
     let disk = |why: &str| DISK.iter().any(|reason| why.contains(reason));
     for seen in &storm.world.seen {
         match &seen.sight {
-            Sight::Ended(why) if why != "left" && !disk(why) => return Err(format!("node {} ended: {why}", seen.node)),
+            Sight::Ended(why) if why != "left" && !disk(why) && !storm.damaged(seen) => {
+                return Err(format!("node {} ended: {why}", seen.node));
+            }
             Sight::Dead(why) if !disk(why) && !storm.damaged(seen) => {
                 return Err(format!("node {} did not start: {why}", seen.node));
             }
