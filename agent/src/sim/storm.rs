@@ -226,9 +226,13 @@ impl Storm {
     /// The operator empties the store of a server that does not go on with what rotted.
     fn tend(&mut self) {
         let refuses = |rot: &Rot| {
-            let dead = |seen: &Seen| {
-                seen.node == rot.node && seen.at >= rot.since && matches!(seen.sight, Sight::Dead(_) | Sight::Ended(_))
+            let dead = |seen: &Seen| match &seen.sight {
+                Sight::Dead(_) => true,
+                // Not what else may end it: emptied for a failed sync it would be one lost log too many.
+                Sight::Ended(why) => why.contains("lost records that were synced"),
+                _ => false,
             };
+            let dead = |seen: &Seen| seen.node == rot.node && seen.at >= rot.since && dead(seen);
             rot.emptied.is_none()
                 && self.world.nodes[rot.node].process.is_none()
                 && self.world.seen.iter().rev().take(64).any(dead)
