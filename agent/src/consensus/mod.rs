@@ -241,6 +241,9 @@ pub enum Refused {
     Unsupported,
     #[error("a letter or a list of members that makes no sense was refused")]
     Malformed,
+    /// The leader was told of records that are no longer here: the disk lost what it had said was synced.
+    #[error("this server's log ends at index {last}, but it told the leader that it holds index {told}")]
+    Forgotten { last: Index, told: Index },
 }
 
 /// How far a log reaches, to be compared with others of the same cluster and for nothing else: of two servers the one with

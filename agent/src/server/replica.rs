@@ -54,6 +54,12 @@ pub enum Diverging {
          and start again, the server is copied from the others"
     )]
     NoState(Index),
+    /// Damage inside the newest batch cannot be told from a torn write when the log is opened; the leader can tell.
+    #[error(
+        "the consensus log lost records that were synced: it ends at index {last}, this server had acknowledged index {told}; check \
+         the disk, empty the data directory and start again, the server is copied from the others"
+    )]
+    Forgotten { last: Index, told: Index },
 }
 
 /// See the module's page.
@@ -86,6 +92,7 @@ pub struct Replica {
     status: Status,
     /// The disk is full: proposals are refused until it has space again.
     disk_full: bool,
+    diverging: Option<Diverging>,
 }
 
 impl Replica {
@@ -118,6 +125,7 @@ impl Replica {
             catch_up: CatchUp::default(),
             status,
             disk_full: false,
+            diverging: None,
         }
     }
 
@@ -171,11 +179,16 @@ impl Replica {
             }
             (None, _) => {}
         }
-        if self.status.leader == Some(from) {
+        // With a full disk this server learns nothing new, whatever it hears: its answers grow old and must say so.
+        if self.status.leader == Some(from) && !self.disk_full {
             self.view.heard = now;
         }
-        if let Err(refused) = self.engine.step(from, letter) {
-            tracing::debug!("refused a letter of {from}: {refused}");
+        match self.engine.step(from, letter) {
+            Ok(()) => {}
+            Err(Refused::Forgotten { last, told }) if self.status.members.is_voter(from) => {
+                self.diverging = Some(Diverging::Forgotten { last, told });
+            }
+            Err(refused) => tracing::debug!("refused a letter of {from}: {refused}"),
         }
     }
 
@@ -321,6 +334,9 @@ impl Replica {
     /// # Errors
     /// [`Diverging`]; the server must stop.
     pub fn finish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Result<(), Diverging> {
+        if let Some(diverging) = self.diverging.take() {
+            return Err(diverging);
+        }
         loop {
             while let Some(ready) = self.engine.ready() {
                 self.carry_out(ready, effects)?;

@@ -41,6 +41,11 @@ impl World {
         self.operate(node, kind, call(Method::Put, &format!("/v1/kv/{key}?cas={index}"), value))
     }
 
+    pub fn delete(&mut self, node: usize, key: &str) -> usize {
+        let kind = Kind::Delete { key: key.to_owned() };
+        self.operate(node, kind, call(Method::Delete, &format!("/v1/kv/{key}"), ""))
+    }
+
     pub fn get(&mut self, node: usize, key: &str, mode: Mode) -> usize {
         let word = match mode {
             Mode::Default => "",
@@ -103,7 +108,7 @@ fn deed(kind: &Kind, reply: &Reply) -> Deed {
     let text = || String::from_utf8_lossy(&reply.body).into_owned();
     match kind {
         Kind::Other => Deed::Replied,
-        Kind::Put { .. } | Kind::Cas { .. } => match (reply.status, &*reply.body) {
+        Kind::Put { .. } | Kind::Cas { .. } | Kind::Delete { .. } => match (reply.status, &*reply.body) {
             (200, b"true") => Deed::Acked(true),
             (200, b"false") => Deed::Acked(false),
             _ if text().contains("outcome unknown") => Deed::Unknown,

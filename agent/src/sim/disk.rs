@@ -116,6 +116,22 @@ impl ByteDisk {
         image.current = bytes;
     }
 
+    /// The medium rots while nobody writes: one bit of a sector flips, or all of it reads as zeros. Where.
+    pub fn rot(&self, dice: &mut Dice) -> usize {
+        let mut image = self.image();
+        let sector = usize::try_from(dice.below((image.current.len() / SECTOR) as u64)).unwrap_or(0);
+        let flipped = (dice.below(2) == 0).then(|| (dice.below(SECTOR as u64), dice.below(8)));
+        let image = &mut *image;
+        for bytes in [&mut image.synced, &mut image.current] {
+            let Some(bytes) = bytes.get_mut(sector * SECTOR..(sector + 1) * SECTOR) else { continue };
+            match flipped {
+                Some((byte, bit)) => bytes[usize::try_from(byte).unwrap_or(0)] ^= 1 << bit,
+                None => bytes.fill(0),
+            }
+        }
+        sector
+    }
+
     /// Somebody emptied the directory.
     pub fn wipe(&self) {
         let mut image = self.image();

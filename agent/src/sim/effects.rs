@@ -52,11 +52,15 @@ impl World {
             Effect::Letter { to, address, letter, state } => self.letter(node, to, address, &letter, state),
             Effect::Bootstrap { address, letter } => self.bootstrap(node, address, &letter),
             Effect::Cluster(cluster) => {
+                self.see(node, Sight::Cluster(cluster));
                 if let Some(process) = self.running(node) {
                     process.hello.cluster = Some(cluster);
                 }
             }
-            Effect::Store { batch, writes, sync, state } => self.store(node, Job { batch, writes, sync, state }),
+            Effect::Store { batch, writes, sync, state } => {
+                writes.iter().for_each(|write| self.logs.write(node, write));
+                self.store(node, Job { batch, writes, sync, state });
+            }
             Effect::Probe { run, probe } => {
                 let (wait, outcome) = self.net.probe(&probe);
                 let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
@@ -304,6 +308,12 @@ impl World {
         if readiness(&old) != readiness(&view) {
             self.leadership_changed(node);
         }
+        if (view.applied, view.store.index()) < (old.applied, old.store.index())
+            || view.store.index() < old.store.index()
+        {
+            self.see(node, Sight::WentBack { from: old.store.index(), to: view.store.index() });
+        }
+        self.look_at_log(node, &old, &view);
         if old.applied != view.applied {
             if view.applied.0.is_multiple_of(every) && view.caught_up {
                 let hash = view.store.hash();

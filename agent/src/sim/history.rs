@@ -2,6 +2,7 @@
 
 use crate::http::call::Reply;
 use lictor_catalog::Index;
+use uuid::Uuid;
 
 /// How fresh a read was asked to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum Kind {
         key: String,
         value: String,
         index: u64,
+    },
+    Delete {
+        key: String,
     },
     Get {
         key: String,
@@ -78,6 +82,10 @@ pub enum Sight {
     Leads { epoch: u64 },
     /// Its state at an index.
     State { applied: Index, hash: u64 },
+    /// It takes part in this cluster.
+    Cluster(Uuid),
+    /// It shows a lower index than it did.
+    WentBack { from: Index, to: Index },
     /// It ended of its own accord.
     Ended(String),
     /// It could not start.

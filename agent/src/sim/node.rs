@@ -4,6 +4,7 @@ use super::bug::{self, Bug};
 use super::clock::Clock;
 use super::disk::ByteDisk;
 use super::fetch::Fetch;
+use super::logs::Logs;
 use super::rpc::Pending;
 use super::walk::Walk;
 use crate::agent::{self, Agent, Parts};
@@ -54,12 +55,13 @@ pub struct Node {
     pub starts: u64,
     /// Members remembered from the last process.
     pub peers: Vec<SocketAddr>,
-    pub retry_join: Vec<SocketAddr>,
     pub clock: Clock,
     /// Rises with each start and end: what was meant for an earlier process does not reach a later one.
     pub life: u64,
     /// Stopped, not dead: nothing is done before this, and nothing is lost.
     pub paused_until: u64,
+    /// Its operator wants it to run.
+    pub wanted: bool,
     pub process: Option<Process>,
     pub(super) bug: Option<Bug>,
 }
@@ -157,12 +159,13 @@ impl Node {
     }
 
     /// Puts a process together, in the order of `runtime/assemble.rs`.
-    pub(super) fn start(&mut self, global: u64, mut dice: Dice) -> Result<(), String> {
+    pub(super) fn start(&mut self, global: u64, mut dice: Dice, logs: &mut Logs, at: usize) -> Result<(), String> {
         let now = self.clock.at(global);
         self.starts = (self.starts + 1).max(EPOCH_MS + global / 1_000_000);
         let facts = Arc::new(self.facts());
         let (role, storage) = if self.server {
             let (found, store, log) = self.recover(dice.number())?;
+            logs.recovered(at, found.snapshot.as_ref().map(|snapshot| snapshot.index.0), &found.log);
             let role = Role::start(self.role_config(), &found, store, dice.split(), now);
             (Some(role.map_err(|error| error.to_string())?), Some(bug::storage(self.bug, log)))
         } else {

@@ -5,16 +5,16 @@ use super::call::Message;
 use super::clock::Clock;
 use super::disk::ByteDisk;
 use super::history::{Op, Seen, Sight};
+use super::logs::Logs;
 use super::net::Net;
-use super::node::{GOSSIP_PORT, Node, Process};
+use super::node::{Node, Process};
 use super::rpc::{Failure, Request, Response};
 use super::trace::Trace;
 use crate::dice::Dice;
 use crate::effect::Effect;
 use crate::event::Event;
+use crate::http::call::Method;
 use crate::runtime::mailbox::Lane;
-use crate::server::replica::Replica;
-use crate::server::role::Role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -118,6 +118,7 @@ pub struct World {
     pub trace: Trace,
     pub history: Vec<Op>,
     pub seen: Vec<Seen>,
+    pub logs: Logs,
     /// An agent that ended of its own accord is started again.
     pub supervised: bool,
     /// How long a sync may take, in ns.
@@ -126,7 +127,6 @@ pub struct World {
     seq: u64,
     queue: BTreeMap<(u64, u64), (usize, u64, Happening)>,
     pub(super) leaders_seen: BTreeSet<(usize, u64, u64)>,
-    elected: BTreeSet<(usize, u64)>,
     /// How many views were published.
     pub(super) publications: u64,
 }
@@ -137,29 +137,10 @@ impl World {
     pub fn new(setup: Setup) -> Self {
         let mut dice = Dice::new(setup.seed);
         let mut nodes = Vec::new();
-        let join: Vec<SocketAddr> = (0..setup.servers).map(|at| SocketAddr::new(ip(at), GOSSIP_PORT)).collect();
         for at in 0..setup.servers + setup.clients {
             let server = at < setup.servers;
-            let drift =
-                i64::try_from(dice.below(2 * setup.drift + 1)).unwrap_or(0) - i64::try_from(setup.drift).unwrap_or(0);
-            nodes.push(Node {
-                name: if server { format!("server-{at}") } else { format!("client-{at}") },
-                id: dice.uuid(),
-                ip: ip(at),
-                server,
-                expect: if server { u32::try_from(setup.servers).unwrap_or(0) } else { 0 },
-                log_bytes_max: setup.log_bytes_max,
-                disk: ByteDisk::default(),
-                records: BTreeMap::new(),
-                starts: 0,
-                peers: Vec::new(),
-                retry_join: join.iter().copied().filter(|address| address.ip() != ip(at)).collect(),
-                clock: Clock { start: SECOND + dice.below(3_600 * SECOND), drift },
-                life: 0,
-                paused_until: 0,
-                process: None,
-                bug: setup.bug,
-            });
+            let expect = if server { setup.servers } else { 0 };
+            nodes.push(machine(&setup, at, server, expect, &mut dice));
         }
         Self {
             now: 0,
@@ -169,13 +150,13 @@ impl World {
             trace: Trace::default(),
             history: Vec::new(),
             seen: Vec::new(),
+            logs: Logs::default(),
             supervised: false,
             sync_time: (MS / 2, 4 * MS),
             setup,
             seq: 0,
             queue: BTreeMap::new(),
             leaders_seen: BTreeSet::new(),
-            elected: BTreeSet::new(),
             publications: 0,
         }
     }
@@ -264,7 +245,7 @@ impl World {
         self.trace.mix(&[self.now, node as u64, what.number()]);
         match what {
             Happening::Start => {
-                if self.nodes[node].process.is_none() {
+                if self.nodes[node].process.is_none() && self.nodes[node].wanted {
                     self.start(node);
                 }
             }
@@ -329,15 +310,6 @@ impl World {
         self.next_turn(node);
     }
 
-    fn look_for_a_leader(&mut self, node: usize) {
-        let role = self.nodes[node].process.as_ref().and_then(|process| process.agent.role());
-        let Some(status) = role.and_then(Role::replica).map(Replica::status) else { return };
-        if status.leading && self.elected.insert((node, status.epoch)) {
-            let epoch = status.epoch;
-            self.see(node, Sight::Elected { epoch });
-        }
-    }
-
     fn next_turn(&mut self, node: usize) {
         let now = self.nodes[node].local_now(self.now);
         let clock = self.nodes[node].clock;
@@ -359,7 +331,7 @@ impl World {
             return;
         }
         self.trace.mix(&[now, node as u64, 100]);
-        if let Err(problem) = self.nodes[node].start(now, dice) {
+        if let Err(problem) = self.nodes[node].start(now, dice, &mut self.logs, node) {
             self.trace.text(&problem);
             self.see(node, Sight::Dead(problem));
             if self.supervised {
@@ -367,8 +339,11 @@ impl World {
             }
             return;
         }
+        if let Some(cluster) = self.nodes[node].process.as_ref().and_then(|process| process.hello.cluster) {
+            self.see(node, Sight::Cluster(cluster));
+        }
         self.next_turn(node);
-        let (remembered, named) = (self.nodes[node].peers.clone(), self.nodes[node].retry_join.clone());
+        let (remembered, named) = (self.nodes[node].peers.clone(), self.named(node));
         self.join_through(node, remembered, Some(8));
         self.join_through(node, named, None);
     }
@@ -408,6 +383,37 @@ impl World {
         self.nodes[node].disk.wipe();
     }
 
+    /// Empties a dead machine's whole directory: what comes back is somebody else of the same name.
+    pub fn wipe(&mut self, node: usize) {
+        let id = self.dice.uuid();
+        let node = &mut self.nodes[node];
+        node.disk.wipe();
+        node.records.clear();
+        node.peers.clear();
+        (node.id, node.starts) = (id, 0);
+    }
+
+    /// One more machine, which joins the cluster that there is.
+    pub fn add(&mut self, server: bool) -> usize {
+        let at = self.nodes.len();
+        let node = machine(&self.setup, at, server, 0, &mut self.dice);
+        self.nodes.push(node);
+        self.start(at);
+        at
+    }
+
+    /// Asks an agent to leave; it is not started again.
+    pub fn leave(&mut self, node: usize) {
+        self.nodes[node].wanted = false;
+        self.call(node, Method::Put, "/v1/agent/leave", "");
+    }
+
+    /// Where the servers that ought to run are now, as an operator would name them.
+    fn named(&self, node: usize) -> Vec<SocketAddr> {
+        let others = self.nodes.iter().enumerate().filter(|(at, other)| *at != node && other.server && other.wanted);
+        others.map(|(_, other)| other.gossip_address()).collect()
+    }
+
     /// Moves a dead machine to another address.
     pub fn move_to(&mut self, node: usize, ip: IpAddr) {
         self.nodes[node].ip = ip;
@@ -441,6 +447,29 @@ impl World {
         if self.supervised {
             self.start_later(node, 2 * SECOND);
         }
+    }
+}
+
+fn machine(setup: &Setup, at: usize, server: bool, expect: usize, dice: &mut Dice) -> Node {
+    let whole = 2 * setup.drift + 1;
+    let drift = i64::try_from(dice.below(whole)).unwrap_or(0) - i64::try_from(setup.drift).unwrap_or(0);
+    Node {
+        name: if server { format!("server-{at}") } else { format!("client-{at}") },
+        id: dice.uuid(),
+        ip: ip(at),
+        server,
+        expect: u32::try_from(expect).unwrap_or(0),
+        log_bytes_max: setup.log_bytes_max,
+        disk: ByteDisk::default(),
+        records: BTreeMap::new(),
+        starts: 0,
+        peers: Vec::new(),
+        clock: Clock { start: SECOND + dice.below(3_600 * SECOND), drift },
+        life: 0,
+        paused_until: 0,
+        wanted: true,
+        process: None,
+        bug: setup.bug,
     }
 }
 

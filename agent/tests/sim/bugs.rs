@@ -2,46 +2,30 @@
 //! few fixed seeds; without the bug the same seeds pass. The line that a run with a bug prints replays exactly that run.
 
 use crate::provoke::{self, Ran, Violation};
-use crate::{acknowledged, election, fresh_reads, liveness, one_cluster, state_machine, waiters};
-use lictor_agent::sim::{Bug, Storm, storm_with};
+use lictor_agent::sim::{Bug, Plan, broken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Situation = fn(u64, Option<Bug>) -> Ran;
-type Invariant = (&'static str, fn(&Storm) -> Result<(), String>);
-
-/// What holds after every situation; what only some can promise they look after themselves.
-const INVARIANTS: [Invariant; 9] = [
-    ("election", |storm| election::one_leader_an_epoch(&storm.world)),
-    ("one_cluster", |storm| one_cluster::one_cluster_id(&storm.world)),
-    ("state_machine", |storm| state_machine::servers_agree(&storm.world)),
-    ("acknowledged", |storm| acknowledged::acknowledged_survive(&storm.world)),
-    ("refused", |storm| acknowledged::refused_is_never_seen(&storm.world)),
-    ("fresh_reads", |storm| fresh_reads::reads_are_fresh(&storm.world)),
-    ("waiters", |storm| waiters::nobody_sleeps_through_a_change(&storm.world, storm.calm)),
-    ("liveness", |storm| liveness::everything_is_there(&storm.world)),
-    ("endings", |storm| liveness::nobody_ended(&storm.world)),
-];
-
 /// Where a bug shows: the situation, how many seeds of it, and the invariant that names it.
 const fn case(bug: Bug) -> (Situation, u64, &'static str) {
     match bug {
         Bug::VoteNotPersisted => (provoke::power_cut_after_a_vote, 4, "election"),
         Bug::AckBeforeSync => (storm, 2, "election"),
-        Bug::StaleReadIndex => (provoke::paused_leader, 3, "fresh_reads"),
+        Bug::StaleReadIndex => (provoke::paused_leader, 3, "linearizable"),
         Bug::LostWakeup => (provoke::waiting_readers, 3, "waiters"),
         Bug::RefutationIgnored => (provoke::short_pauses, 4, "false_alarm"),
-        Bug::PromiseNotPersisted => (provoke::crash_while_bootstrapping, 4, "one_cluster"),
+        Bug::PromiseNotPersisted => (provoke::crash_while_bootstrapping, 4, "cluster"),
         Bug::ReusedEngineId => (provoke::emptied_voter, 3, "acknowledged"),
-        Bug::ForgetfulSync => (provoke::registered_without_a_leader, 5, "liveness"),
-        Bug::VoteInsideLease => (provoke::restart_inside_a_lease, 3, "fresh_reads"),
-        Bug::LeaseInTransfer => (provoke::cut_off_while_handing_over, 3, "fresh_reads"),
+        Bug::ForgetfulSync => (provoke::registered_without_a_leader, 5, "catalog"),
+        Bug::VoteInsideLease => (provoke::restart_inside_a_lease, 3, "linearizable"),
+        Bug::LeaseInTransfer => (provoke::cut_off_while_handing_over, 3, "linearizable"),
         Bug::SnapshotOfEarlier => (provoke::restarts_from_snapshots, 3, "state_machine"),
-        Bug::LostTakenForUnsent => (provoke::lost_answers, 3, "refused"),
+        Bug::LostTakenForUnsent => (provoke::lost_answers, 3, "linearizable"),
     }
 }
 
 fn storm(seed: u64, bug: Option<Bug>) -> Ran {
-    Ran { storm: storm_with(seed, bug), violated: None }
+    Ran { storm: Plan { bug, ..Plan::of(seed) }.run(), violated: None }
 }
 
 /// How a run ended.
@@ -55,8 +39,7 @@ struct Outcome {
 fn outcome(situation: Situation, seed: u64, bug: Option<Bug>) -> Outcome {
     match catch_unwind(AssertUnwindSafe(|| situation(seed, bug))) {
         Ok(Ran { storm, violated }) => {
-            let broken = INVARIANTS.iter().filter_map(|(name, holds)| Some((*name, holds(&storm).err()?)));
-            let violations = violated.into_iter().chain(broken).collect();
+            let violations = violated.into_iter().chain(broken(&storm)).collect();
             Outcome { trace: storm.world.trace.hash(), violations, plan: storm.plan }
         }
         Err(panic) => {

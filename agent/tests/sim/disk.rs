@@ -2,7 +2,8 @@
 
 use crate::cluster::{first_acked, settled, value};
 use crate::replay;
-use lictor_agent::sim::{Deed, Kind, MS, SECOND, Setup};
+use lictor_agent::http::call::Method;
+use lictor_agent::sim::{Deed, Kind, MS, SECOND, Setup, World};
 use std::collections::BTreeMap;
 
 #[test]
@@ -38,5 +39,31 @@ fn acknowledged_writes_survive_a_crash_of_all_servers() {
                 assert_eq!(value(&mut world, 1, &key), Some(kept), "{key}");
             }
         }
+    });
+}
+
+/// It hears the leader and learns nothing: what it hears does not make its answers younger.
+#[test]
+fn a_server_with_a_full_disk_says_how_old_its_answers_are() {
+    replay::each(2, "disk::a_server_with", |seed| {
+        let mut world = settled(Setup::new(seed, 3, 0));
+        let leader = world.leader().expect("it leads");
+        let full = (0..3).find(|at| *at != leader).expect("three servers");
+        world.nodes[full].disk.fill(true);
+        for n in 0..40 {
+            world.put(leader, "key", &format!("v{n}"));
+            world.run(SECOND / 4);
+        }
+        let age = |world: &mut World| {
+            let reply = world.answer(full, Method::Get, "/v1/kv/key?stale", "", SECOND).expect("an answer");
+            let header = reply.headers.iter().find(|(name, _)| name == "x-consul-lastcontact");
+            header.and_then(|(_, value)| value.parse::<u64>().ok()).expect("an age in ms")
+        };
+        let old = age(&mut world);
+        assert!((8_000..11_000).contains(&old), "{old} ms");
+        world.nodes[full].disk.fill(false);
+        world.run(3 * SECOND);
+        let young = age(&mut world);
+        assert!(young < 500, "{young} ms");
     });
 }

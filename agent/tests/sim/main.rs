@@ -1,18 +1,12 @@
-//! Whole clusters, simulated: one file for each thing that must be so. Replay a failing seed with the command it prints.
+//! Whole clusters, simulated: storms against which every invariant is held, and scenes. Replay a failing seed with the command
+//! it prints.
 
-mod acknowledged;
 mod bugs;
 mod cluster;
-mod determinism;
 mod disk;
-mod election;
-mod fresh_reads;
+mod invariants;
 mod leave;
-mod liveness;
-mod one_cluster;
 mod one_server;
 mod provoke;
 mod replay;
 mod snapshot;
-mod state_machine;
-mod waiters;

@@ -1,11 +1,12 @@
 //! Seeds, the storms they stand for, and how a failure is told.
 
-use lictor_agent::sim::{Storm, storm};
+use lictor_agent::sim::{Plan, Storm, broken};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock};
 
 /// Storms of a usual run.
-const STORMS: u64 = 20;
+pub(crate) const STORMS: u64 = 20;
 
 /// The seed that `LICTOR_SEED` names alone, or the first `count`.
 pub(crate) fn seeds(count: u64) -> Vec<u64> {
@@ -34,17 +35,36 @@ pub(crate) fn each(count: u64, test: &str, check: impl Fn(u64)) {
     }
 }
 
-type Ended = Result<Storm, u64>;
+/// What is left of a storm.
+struct Ended {
+    seed: u64,
+    trace: (u64, u64),
+    plan: String,
+    faults: Vec<&'static str>,
+    broken: Vec<(&'static str, String)>,
+}
 
 fn run(seed: u64) -> Ended {
-    catch_unwind(|| storm(seed)).map_err(|_panic| seed)
+    let ended = |storm: Storm| Ended {
+        seed,
+        trace: (storm.world.trace.hash(), storm.world.trace.events),
+        plan: storm.plan.join("\n  "),
+        faults: storm.faults.keys().copied().collect(),
+        broken: broken(&storm),
+    };
+    let panicked =
+        |_| Ended { seed, trace: (0, 0), plan: "it panicked".to_owned(), faults: Vec::new(), broken: Vec::new() };
+    catch_unwind(|| ended(Plan::of(seed).run())).unwrap_or_else(panicked)
 }
 
 /// Every storm, run once for all invariants.
-fn storms() -> &'static Mutex<Vec<Ended>> {
-    static RUN: OnceLock<Mutex<Vec<Ended>>> = OnceLock::new();
+fn storms() -> &'static [Ended] {
+    static RUN: OnceLock<Vec<Ended>> = OnceLock::new();
     RUN.get_or_init(|| {
-        let seeds = seeds(STORMS);
+        log();
+        // The large ones first, so that no thread is left alone with one.
+        let mut seeds = seeds(STORMS);
+        seeds.sort_by_key(|seed| std::cmp::Reverse(Plan::of(*seed).clients));
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8);
         let todo = Mutex::new(seeds.into_iter());
         let done = Mutex::new(Vec::new());
@@ -60,28 +80,38 @@ fn storms() -> &'static Mutex<Vec<Ended>> {
             }
         });
         let mut done = done.into_inner().expect("unpoisoned");
-        done.sort_by_key(|ended| ended.as_ref().map_or_else(|seed| *seed, |storm| storm.seed));
-        Mutex::new(done)
+        done.sort_by_key(|ended| ended.seed);
+        done
     })
 }
 
-/// Holds an invariant against every storm.
-pub(crate) fn always(test: &str, invariant: impl Fn(&Storm) -> Result<(), String>) {
-    let storms = storms().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// Holds the invariant of this name against every storm.
+pub(crate) fn always(invariant: &str) {
     let mut failures = Vec::new();
-    for ended in storms.iter() {
-        match ended {
-            Err(seed) => failures.push(format!("seed {seed} panicked\nreplay: {}", command(*seed, test))),
-            Ok(storm) => {
-                if let Err(problem) = invariant(storm) {
-                    let plan = storm.plan.join("\n  ");
-                    let replay = command(storm.seed, test);
-                    failures.push(format!("seed {}: {problem}\n  {plan}\nreplay: {replay}", storm.seed));
-                }
-            }
+    for Ended { seed, trace, plan, broken, .. } in storms() {
+        let replay = command(*seed, &format!("invariants::{invariant}"));
+        let problems = broken.iter().filter(|(name, _)| *name == invariant).map(|(_, problem)| problem.as_str());
+        for problem in problems.chain((trace.1 == 0).then_some("a panic")) {
+            failures.push(format!("seed {seed}: {problem}\n  {plan}\nreplay: {replay}"));
         }
     }
-    assert!(failures.is_empty(), "{} of {} storms:\n{}", failures.len(), storms.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} of {} storms:\n{}", failures.len(), storms().len(), failures.join("\n"));
+}
+
+/// The seeds that are run twice.
+pub(crate) fn twice() -> Vec<u64> {
+    let seeds = storms().iter().map(|ended| ended.seed);
+    let all = seeds.clone().count();
+    seeds.filter(|seed| all == 1 || seed % 10 == 1).collect()
+}
+
+pub(crate) fn trace(seed: u64) -> (u64, u64) {
+    storms().iter().find(|ended| ended.seed == seed).map_or((0, 0), |ended| ended.trace)
+}
+
+/// Every kind of fault that struck somewhere.
+pub(crate) fn faults() -> BTreeSet<&'static str> {
+    storms().iter().flat_map(|ended| ended.faults.iter().copied()).collect()
 }
 
 /// With `LICTOR_LOG=debug` the agents' own log is shown.

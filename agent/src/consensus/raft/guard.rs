@@ -1,7 +1,7 @@
 //! What keeps the engine from its traps: letters it would stop the process on, elections it may not win yet, and its dice.
 
 use super::{ASKS_MAX, ELECTION_TICKS, Raft};
-use crate::consensus::Refused;
+use crate::consensus::{Index, Refused};
 use raft::StateRole;
 use raft::eraftpb as pb;
 use raft::eraftpb::MessageType;
@@ -23,7 +23,10 @@ impl Raft {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => Ok(self.deaf == 0),
             // Alone it would win on the spot, and the engine insists that its log be on the disk by then.
             MessageType::MsgTimeoutNow => Ok(!self.must_wait_for_disk()),
-            MessageType::MsgHeartbeat if current && message.commit > last => Err(Refused::Malformed),
+            // A leader names what this server acknowledged in its epoch, and nothing above.
+            MessageType::MsgHeartbeat if current && message.commit > last => {
+                Err(Refused::Forgotten { last: Index(last), told: Index(message.commit) })
+            }
             // It would become the engine's truth about a peer without a further look.
             MessageType::MsgAppendResponse if current && !message.reject && message.index > last => {
                 Err(Refused::Malformed)
