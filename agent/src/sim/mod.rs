@@ -14,6 +14,7 @@ mod disk;
 mod effects;
 mod fetch;
 mod history;
+pub mod linear;
 mod net;
 mod node;
 mod rpc;
