@@ -9,7 +9,7 @@
 //!
 //! Each run has a cluster of its own and the next seed. A violation is printed, its history and the servers' directory are
 //! kept, and the exit code is 1. What the machine does not permit is skipped by name.
-#![expect(unreachable_pub, reason = "a program has no outside")]
+#![allow(unreachable_pub, reason = "a program has no outside")]
 #![expect(clippy::print_stdout, reason = "a program to watch")]
 
 mod client;
@@ -80,8 +80,8 @@ async fn main() -> Result<()> {
         let servers = cluster.servers(options.servers).await?;
         let seen = paused::rounds(&cluster, &servers, options.paused_rounds).await.inspect_err(|_| cluster.keep())?;
         println!(
-            "{} rounds with a paused leader, no stale read: {} answers were fresh, {} reads got none, {} stale ones said that they are old",
-            seen.rounds, seen.fresh, seen.unanswered, seen.admitted
+            "{} rounds with a paused leader, no stale read: {} answers were fresh, {} reads got none, {} stale ones said that they know no leader, {} that they heard one",
+            seen.rounds, seen.fresh, seen.unanswered, seen.admitted, seen.heard
         );
         return Ok(());
     }

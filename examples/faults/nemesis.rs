@@ -54,7 +54,9 @@ pub async fn torment(
             }
             _ => {
                 told.push(format!("all are killed, and back after {fault:?}"));
-                servers.iter_mut().for_each(|server| drop(server.kill()));
+                for server in servers.iter_mut() {
+                    server.kill();
+                }
                 sleep(fault).await;
                 servers.iter_mut().try_for_each(Agent::start)?;
             }
