@@ -1,6 +1,7 @@
 //! The parameters that many endpoints share: consistency, blocking, form, datacenter, and the filters of lists.
 
 use super::Context;
+use super::answer::Freshness;
 use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply};
 use super::filter::Filter;
 use super::filter::shape::Fields;
@@ -63,7 +64,7 @@ fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply>
         return Err(Reply::text(400, "Cannot specify ?cached with ?consistent, conflicting semantics."));
     }
     // A view staler than allowed is asked of the leader at once, rather than first answered and then asked again.
-    let too_stale = max_stale.is_some_and(|max| !context.view.leading && context.now.since(context.view.heard) > max);
+    let too_stale = max_stale.is_some_and(|max| Freshness::of(context.view, context.now).last_contact > max);
     Ok(match (consistent, stale && !too_stale) {
         (true, _) => Consistency::Consistent,
         (false, true) => Consistency::Stale,

@@ -279,6 +279,20 @@ fn a_follower_tells_how_long_it_has_not_heard_the_leader() {
 }
 
 #[test]
+fn a_leader_whose_lease_ran_out_does_not_pass_for_one() {
+    let mut world = World::small();
+    let freshness = |world: &mut World| {
+        let reply = world.ask("GET /v1/catalog/nodes?stale");
+        let shown = |name| header(&reply, name).map(str::to_owned);
+        (shown("x-consul-knownleader").unwrap(), shown("x-consul-lastcontact").unwrap())
+    };
+    world.view.lease_until = Some(Instant(5_100_000_000));
+    assert_eq!(freshness(&mut world), ("true".to_owned(), "0".to_owned()));
+    world.view.lease_until = Some(Instant(2_000_000_000));
+    assert_eq!(freshness(&mut world), ("false".to_owned(), "3000".to_owned()));
+}
+
+#[test]
 fn keys_are_written_read_and_deleted() {
     let world = &mut World::empty();
     check("GET /v1/kv/?keys", world, "200 []");

@@ -1,5 +1,7 @@
 //! Real agents, real sockets, real disk: each test gets a 127.a.b.0/24 of its own, where default ports serve.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -184,6 +186,12 @@ impl Agent {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// SIGSTOP and SIGCONT: it is as if the machine stood still.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).expect("a child of ours");
     }
 
     /// Waits for it to end by itself.
