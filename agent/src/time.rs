@@ -107,6 +107,21 @@ pub fn format_duration(span: Duration) -> String {
     }
 }
 
+/// See [`crate::malformed`].
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed {
+    use super::{format_duration, parse_duration};
+    use crate::malformed::{Verdict, survives};
+
+    /// A span in Go's notation.
+    pub(crate) fn duration(bytes: &[u8]) -> Verdict {
+        let read = |bytes: &[u8]| parse_duration(str::from_utf8(bytes).unwrap_or_default());
+        let span = read(bytes).map_err(|bad| bad.to_string())?;
+        survives(&span, |span| format_duration(*span), read);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ pub mod call;
 pub mod catalog;
 pub mod health;
 pub mod kv;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 pub mod operator;
 pub mod options;
 pub mod params;

@@ -159,7 +159,7 @@ fn wants_gzip(request: &Request<Incoming>) -> bool {
 }
 
 /// Everything but the body; `None` when the query string cannot be parsed.
-fn call(request: Request<Incoming>, source: Option<IpAddr>) -> Option<(Call, Incoming)> {
+pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Call, B)> {
     let (parts, body) = request.into_parts();
     let text =
         |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
