@@ -15,9 +15,11 @@ pub(crate) fn json(bytes: &[u8]) -> Verdict {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let read = |text: &str| file::parse("malformed.json", text, file::Format::Json);
     let map = read(text).map_err(|error| error.to_string())?;
-    survives(&without_fractions(map), |map| Value::Object(map.clone()).to_string(), |bytes| {
-        read(str::from_utf8(bytes).expect("JSON is text")).map(without_fractions)
-    });
+    survives(
+        &without_fractions(map),
+        |map| Value::Object(map.clone()).to_string(),
+        |bytes| read(str::from_utf8(bytes).expect("JSON is text")).map(without_fractions),
+    );
     Ok(())
 }
 
@@ -37,10 +39,7 @@ fn without_fractions(map: Map<String, Value>) -> Map<String, Value> {
 /// A whole configuration beside a data directory: schema, rules, addresses, definitions.
 pub(crate) fn file(bytes: &[u8]) -> Verdict {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let interfaces = vec![
-        ("lo".to_owned(), [127, 0, 0, 1].into()),
-        ("eth0".to_owned(), [10, 0, 0, 7].into()),
-    ];
+    let interfaces = vec![("lo".to_owned(), [127, 0, 0, 1].into()), ("eth0".to_owned(), [10, 0, 0, 7].into())];
     let host = Host { hostname: "box".to_owned(), interfaces };
     let fragments = vec!["data_dir = \"/nowhere\"".to_owned(), text.to_owned()];
     let resolved = load(AgentArgs { fragments, ..AgentArgs::default() }, &host).map_err(|error| error.to_string())?;

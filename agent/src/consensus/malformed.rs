@@ -77,7 +77,8 @@ pub(crate) fn record(bytes: &[u8]) -> Verdict {
     let snapshot = bootstrap(&members(1));
     let first = Vote { term: 1, vote: 1, commit: 2 }.encode();
     let start = |snapshot: &Snapshot, vote: &[u8], log: &[(u64, Bytes)]| {
-        if let Ok(mut engine) = Raft::new(EngineId(1), Some(snapshot), Some(vote), log, Config::default(), Dice::new(1)) {
+        if let Ok(mut engine) = Raft::new(EngineId(1), Some(snapshot), Some(vote), log, Config::default(), Dice::new(1))
+        {
             lives_on(&mut engine);
         }
     };
@@ -171,10 +172,11 @@ pub(crate) fn promise(bytes: &[u8]) -> Verdict {
 pub(crate) fn promises() -> Seeds {
     let mut first = Bootstrap::new(member(1), 3, None).expect("no promise is no bad one");
     let candidates: Vec<Candidate> = (1..=3).map(candidate).collect();
-    let persisted = first.poll(Instant(1), &candidates, &mut Dice::new(1)).into_iter().find_map(|output| match output {
-        Output::Persist(record) => Some(record.to_vec()),
-        _ => None,
-    });
+    let persisted =
+        first.poll(Instant(1), &candidates, &mut Dice::new(1)).into_iter().find_map(|output| match output {
+            Output::Persist(record) => Some(record.to_vec()),
+            _ => None,
+        });
     vec![("proposed", persisted.expect("a proposer binds itself first"))]
 }
 

@@ -28,7 +28,10 @@ pub(crate) fn call(bytes: &[u8]) -> Verdict {
     match plan(&world.context(), &call) {
         Plan::Answer(reply) => is_sound(&reply),
         Plan::Read(read) => {
-            assert!(read.blocking.is_none_or(|blocking| blocking.wait <= world.facts.max_query_time), "waits are bounded");
+            assert!(
+                read.blocking.is_none_or(|blocking| blocking.wait <= world.facts.max_query_time),
+                "waits are bounded"
+            );
             let found = hub::find(&world.view, &read.query, read.encoding, "dc1");
             is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()))
         }
@@ -76,7 +79,10 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
     let mut store = store.clone();
     let applied = store.apply(Index(99), &entry);
     for query in ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any", "/v1/kv/?recurse"] {
-        let world = World { view: Arc::new(View { store: store.clone(), ..World::new().view.as_ref().clone() }), ..World::new() };
+        let world = World {
+            view: Arc::new(View { store: store.clone(), ..World::new().view.as_ref().clone() }),
+            ..World::new()
+        };
         let call = read(format!("GET {query}\n\n").as_bytes()).expect("a sound request");
         if let Plan::Read(read) = plan(&world.context(), &call) {
             let found = hub::find(&world.view, &read.query, read.encoding, "dc1");

@@ -141,5 +141,10 @@ pub(super) fn snapshots() -> Seeds {
     deleted.apply(Index(9), &Entry { time_ms: 2, id: 0, command });
     let part = small().part(&lictor_catalog::Scope::Service("web".to_owned()));
     let bytes = |store: Store| store.chunks().collect::<Vec<_>>().concat();
-    vec![("empty", bytes(Store::default())), ("small", bytes(small())), ("tombstone", bytes(deleted)), ("part", bytes(part))]
+    vec![
+        ("empty", bytes(Store::default())),
+        ("small", bytes(small())),
+        ("tombstone", bytes(deleted)),
+        ("part", bytes(part)),
+    ]
 }

@@ -121,7 +121,8 @@ pub(super) fn catalog(bytes: &[u8]) -> Verdict {
     store.apply(Index(9), &Entry { time_ms: 1, id: 1, command: Command::Register(Box::new(register)) });
     let mut accepted = false;
     for name in &asked_for {
-        for kind in [RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::TXT, RecordType::ANY, RecordType::NS] {
+        for kind in [RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::TXT, RecordType::ANY, RecordType::NS]
+        {
             let Some(question) = question(name, kind, Some(1232)) else { continue };
             for transport in [Transport::Udp, Transport::Tcp] {
                 let reply = asked(&question, transport, &store).expect("a question is answered");

@@ -5,6 +5,7 @@ use crate::http::call::{Call, Method, Reply};
 use crate::http::params::Params;
 use crate::http::{answer, route};
 use crate::runtime::dispatch::Dispatcher;
+use crate::runtime::silence::unless_silent;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -109,9 +111,14 @@ async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispat
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let dispatcher = Arc::clone(&dispatcher);
-        async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -124,7 +131,8 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(64 << 10)
         .max_concurrent_streams(1024);
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
 async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {

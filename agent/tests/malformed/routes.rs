@@ -5,8 +5,24 @@ use lictor_agent::http::route::{Body, ROUTES};
 use lictor_agent::malformed::DECODERS;
 
 const IDS: &[&str] = &[
-    "", "web", ".", "..", "../../etc/passwd", "%2e%2e%2f%2e%2e", "%2F", "%00", "%ff%fe", "%", "%zz", "a//b", "a%20b", "web/",
-    "%e2%80%a8", "%F0%9F%8E%83", "web?pretty", "web%3Fpretty",
+    "",
+    "web",
+    ".",
+    "..",
+    "../../etc/passwd",
+    "%2e%2e%2f%2e%2e",
+    "%2F",
+    "%00",
+    "%ff%fe",
+    "%",
+    "%zz",
+    "a//b",
+    "a%20b",
+    "web/",
+    "%e2%80%a8",
+    "%F0%9F%8E%83",
+    "web?pretty",
+    "web%3Fpretty",
 ];
 
 const QUERIES: &[&str] = &[

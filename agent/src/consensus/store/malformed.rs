@@ -11,8 +11,7 @@ use redb::backends::InMemoryBackend;
 use std::path::Path;
 use uuid::Uuid;
 
-const NAMES: [&str; 7] =
-    [row::FORMAT, row::ENGINE, row::NODE, row::CLUSTER, row::PROMISE, row::VOTE, row::SNAPSHOT];
+const NAMES: [&str; 7] = [row::FORMAT, row::ENGINE, row::NODE, row::CLUSTER, row::PROMISE, row::VOTE, row::SNAPSHOT];
 
 /// The first byte says which row, the second whether it has a checksum; the rest is its content. The store is refused, or
 /// an engine starts from it or refuses.
