@@ -143,14 +143,18 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
     };
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
+        // What is announced to be too long is not waited for.
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if declared > cap {
+            return respond(answer::finish(answer::too_large(declared, cap), facts), false);
+        }
         let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, super::rpc::whole(body, cap)).await else {
             return respond(answer::finish(Reply::text(408, "the request's body did not come in time"), facts), false);
         };
         match read {
             Ok(bytes) => call.body = bytes,
             Err(super::rpc::BadBody) => {
-                let refused = answer::too_large(declared.max(cap + 1), cap);
+                let refused = answer::too_large(cap + 1, cap);
                 return respond(answer::finish(refused, facts), false);
             }
         }

@@ -198,6 +198,8 @@ async fn bodies_and_frames_are_read_up_to_their_bounds() {
     let head = |rest: &str| format!("PUT /v1/kv/x HTTP/1.1\r\nhost: x\r\n{rest}\r\n\r\n").into_bytes();
     let chunked = [head("transfer-encoding: chunked"), b"100000\r\n".to_vec(), vec![0; 0x10_0000]].concat();
     let both = [head("content-length: 1\r\ncontent-length: 2"), b"xy".to_vec()].concat();
+    // All at once: each waits for a bound of its own.
+    let mut asked = tokio::task::JoinSet::new();
     for (port, bytes, answer) in [
         (8500, head("content-length: 99999999999"), "413"),
         (8500, head("content-length: 99999999999999999999999"), "400"),
@@ -216,13 +218,14 @@ async fn bodies_and_frames_are_read_up_to_their_bounds() {
         (8600, b"\xff\xffshort".to_vec(), ""),
         (8600, b"\x00\x00".to_vec(), ""),
     ] {
-        let back = raw(agent.ip, port, &bytes).await;
-        assert!(
-            back.contains(answer),
-            "port {port}, {:?}: {back:?}",
-            String::from_utf8_lossy(&bytes[..bytes.len().min(80)])
-        );
+        let ip = agent.ip;
+        asked.spawn(async move {
+            let back = raw(ip, port, &bytes).await;
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
+            assert!(back.contains(answer), "port {port}, {start:?}: {back:?}");
+        });
     }
+    asked.join_all().await;
     assert_eq!(cluster.get(&agent, "/v1/kv/x").await.unwrap().0, 404);
     assert_eq!(cluster.get(&agent, "/v1/status/leader").await.unwrap().0, 200);
 }
