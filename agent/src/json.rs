@@ -35,10 +35,12 @@ const fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Equal but for case and underscores.
+/// Equal but for case and underscores. It allocates nothing: every field that is absent is compared with every key there is.
 fn same(a: &str, b: &str) -> bool {
-    let plain = |s: &str| s.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect::<String>();
-    a == b || plain(a) == plain(b)
+    fn plain(text: &str) -> impl Iterator<Item = char> {
+        text.chars().filter(|c| *c != '_').flat_map(char::to_lowercase)
+    }
+    plain(a).eq(plain(b))
 }
 
 impl<'a> Object<'a> {

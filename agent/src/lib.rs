@@ -14,6 +14,8 @@ pub mod http;
 pub mod hub;
 pub mod json;
 pub mod local;
+#[cfg(feature = "malformed")]
+pub mod malformed;
 pub mod rpc;
 pub mod runtime;
 pub mod server;

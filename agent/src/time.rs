@@ -49,25 +49,39 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
     if rest.is_empty() {
         return Err(bad());
     }
-    let mut nanos = 0.0_f64;
+    let mut nanos = 0_u64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let Ok(number) = rest[..digits].parse::<f64>() else { return Err(bad()) };
+        let number = &rest[..digits];
         rest = &rest[digits..];
         let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        nanos += number
-            * match &rest[..unit] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return Err(bad()),
-            };
+        let unit_nanos = match &rest[..unit] {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(bad()),
+        };
         rest = &rest[unit..];
+        nanos = spanned(number, unit_nanos).and_then(|span| nanos.checked_add(span)).ok_or_else(bad)?;
     }
-    if nanos > i64::MAX as f64 { Err(bad()) } else { Ok(Duration::from_nanos(nanos.round() as u64)) }
+    if nanos > i64::MAX as u64 { Err(bad()) } else { Ok(Duration::from_nanos(nanos)) }
+}
+
+/// Digits with or without a point, times a unit, in whole numbers: floats would lose nanoseconds of the longer spans.
+fn spanned(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    // A unit has at most thirteen digits; what comes after eighteen cannot make a nanosecond.
+    let kept = &fraction[..fraction.len().min(18)];
+    let part: u64 = if kept.is_empty() { 0 } else { kept.parse().ok()? };
+    let part = u128::from(part) * u128::from(unit) / 10_u128.pow(u32::try_from(kept.len()).ok()?);
+    whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
 }
 
 /// Writes Go's notation: `10s`, `1h30m0s`, `1.5s`, `250ms`, `0s`.
@@ -107,6 +121,21 @@ pub fn format_duration(span: Duration) -> String {
     }
 }
 
+/// See [`crate::malformed`].
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed {
+    use super::{format_duration, parse_duration};
+    use crate::malformed::{Verdict, survives};
+
+    /// A span in Go's notation.
+    pub(crate) fn duration(bytes: &[u8]) -> Verdict {
+        let read = |bytes: &[u8]| parse_duration(str::from_utf8(bytes).unwrap_or_default());
+        let span = read(bytes).map_err(|bad| bad.to_string())?;
+        survives(&span, |span| format_duration(*span), read);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,11 +151,13 @@ mod tests {
             ("100us", 100_000, "100µs"),
             ("0", 0, "0s"),
             ("15000ms", 15_000_000_000, "15s"),
+            (".5s", 500_000_000, "500ms"),
+            ("2562047h47m16.854775807s", i64::MAX as u128, "2562047h47m16.854775807s"),
         ] {
             let span = parse_duration(text).expect(text);
             assert_eq!((span.as_nanos(), format_duration(span).as_str()), (nanos, shown), "{text}");
         }
-        for bad in ["", "nope", "10", "-5s", "5x", "s", "."] {
+        for bad in ["", "nope", "10", "-5s", "5x", "s", ".", ".s", "1.2.3s", "2562047h47m16.854775808s"] {
             assert_eq!(parse_duration(bad), Err(BadDuration(bad.to_owned())));
         }
     }

@@ -12,6 +12,8 @@ mod info;
 mod join;
 mod kv;
 mod leave;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 mod members;
 mod operator;
 mod services;

@@ -221,12 +221,11 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         let word = self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.'));
-        let (negative, digits) = match word.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, word),
-        };
+        let (negative, digits) = (word.starts_with('-'), word.strip_prefix(['-', '+']).unwrap_or(word));
+        // Rust's parsers would take a second sign.
+        let digits = if digits.starts_with(['-', '+']) { "" } else { digits };
         let whole = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-            i64::from_str_radix(hex, 16).ok()
+            if hex.bytes().all(|b| b.is_ascii_hexdigit()) { i64::from_str_radix(hex, 16).ok() } else { None }
         } else if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) {
             i64::from_str_radix(digits, 8).ok()
         } else {
@@ -347,7 +346,9 @@ impl<'a> Reader<'a> {
 /// Objects under one key gather in a list; of anything else the last wins.
 fn insert(map: &mut Map<String, Value>, key: String, value: Value) {
     match (map.get_mut(&key), value) {
-        (Some(Value::Array(list)), value @ Value::Object(_)) if list.iter().all(Value::is_object) => list.push(value),
+        (Some(Value::Array(list)), value @ Value::Object(_)) if list.first().is_some_and(Value::is_object) => {
+            list.push(value);
+        }
         (Some(first @ Value::Object(_)), value @ Value::Object(_)) => {
             let earlier = first.take();
             *first = Value::Array(vec![earlier, value]);

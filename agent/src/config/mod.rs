@@ -10,6 +10,8 @@ mod error;
 pub mod file;
 pub mod flags;
 mod hcl;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 mod raw;
 mod resolve;
 mod resolved;

@@ -25,6 +25,8 @@ pub mod bootstrap;
 #[cfg(unix)]
 pub mod file;
 pub mod lease;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 pub mod raft;
 pub mod store;
 #[cfg(test)]

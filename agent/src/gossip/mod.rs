@@ -11,6 +11,8 @@ mod core;
 mod exchange;
 pub(crate) mod identity;
 mod join;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 mod member;
 mod output;
 mod probing;

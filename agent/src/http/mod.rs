@@ -10,6 +10,8 @@ pub mod catalog;
 pub mod filter;
 pub mod health;
 pub mod kv;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 pub mod operator;
 pub mod options;
 pub mod params;

@@ -5,6 +5,8 @@ mod change;
 mod commit;
 mod effect;
 mod maintenance;
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 mod meta;
 mod owned;
 mod record;

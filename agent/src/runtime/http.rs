@@ -5,6 +5,7 @@ use crate::http::call::{Call, Method, Reply};
 use crate::http::params::Params;
 use crate::http::{answer, route};
 use crate::runtime::dispatch::Dispatcher;
+use crate::runtime::silence::unless_silent;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -109,9 +111,14 @@ async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispat
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let dispatcher = Arc::clone(&dispatcher);
-        async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -124,7 +131,8 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(64 << 10)
         .max_concurrent_streams(1024);
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
 async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
@@ -135,14 +143,18 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
     };
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
+        // What is announced to be too long is not waited for.
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if declared > cap {
+            return respond(answer::finish(answer::too_large(declared, cap), facts), false);
+        }
         let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, super::rpc::whole(body, cap)).await else {
             return respond(answer::finish(Reply::text(408, "the request's body did not come in time"), facts), false);
         };
         match read {
             Ok(bytes) => call.body = bytes,
             Err(super::rpc::BadBody) => {
-                let refused = answer::too_large(declared.max(cap + 1), cap);
+                let refused = answer::too_large(cap + 1, cap);
                 return respond(answer::finish(refused, facts), false);
             }
         }
@@ -159,7 +171,7 @@ fn wants_gzip(request: &Request<Incoming>) -> bool {
 }
 
 /// Everything but the body; `None` when the query string cannot be parsed.
-fn call(request: Request<Incoming>, source: Option<IpAddr>) -> Option<(Call, Incoming)> {
+pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Call, B)> {
     let (parts, body) = request.into_parts();
     let text =
         |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();

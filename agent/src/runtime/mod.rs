@@ -18,6 +18,7 @@ pub mod log;
 pub mod mailbox;
 pub mod probe;
 pub mod rpc;
+pub mod silence;
 pub mod sockets;
 pub mod world;
 

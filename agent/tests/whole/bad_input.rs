@@ -6,7 +6,7 @@ use hickory_proto::rr::RecordType;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 fn copy(from: &Path, to: &Path) {
@@ -166,4 +166,66 @@ async fn a_taken_name_and_a_foreign_datacenter_do_not_join() {
         (log.contains("dc1") && log.contains("dc2") && log.contains("join failed")).then_some(())
     })
     .await;
+}
+
+/// Sends bytes as they are; what comes back until the agent closes, or has said its first line.
+async fn raw(agent: std::net::Ipv4Addr, port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect((agent, port)).await.unwrap();
+    let sent = stream.write_all(bytes).await;
+    let mut back = Vec::new();
+    let mut chunk = [0; 4096];
+    while !back.windows(2).any(|pair| pair == b"\r\n") {
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut chunk)).await;
+        match read.unwrap_or_else(|_| panic!("port {port} neither answers nor closes: {sent:?}")) {
+            Ok(length @ 1..) => back.extend_from_slice(&chunk[..length]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&back).lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_and_frames_are_read_up_to_their_bounds() {
+    let cluster = Cluster::new();
+    let agent = cluster.agent(1, "dev1", &["-dev"]);
+    cluster.leader(std::slice::from_ref(&agent)).await;
+    let largest = 512 << 10;
+    assert_eq!(cluster.put(&agent, "/v1/kv/largest", vec![0; largest]).await.unwrap().0, 200);
+    assert_eq!(cluster.put(&agent, "/v1/kv/larger", vec![0; largest + 1]).await.unwrap().0, 413);
+    assert_eq!(cluster.get(&agent, "/v1/kv/larger").await.unwrap().0, 404);
+
+    // CVE-2025-11374: what the head claims is not trusted, either way.
+    let head = |rest: &str| format!("PUT /v1/kv/x HTTP/1.1\r\nhost: x\r\n{rest}\r\n\r\n").into_bytes();
+    let chunked = [head("transfer-encoding: chunked"), b"100000\r\n".to_vec(), vec![0; 0x10_0000]].concat();
+    let both = [head("content-length: 1\r\ncontent-length: 2"), b"xy".to_vec()].concat();
+    // All at once: each waits for a bound of its own.
+    let mut asked = tokio::task::JoinSet::new();
+    for (port, bytes, answer) in [
+        (8500, head("content-length: 99999999999"), "413"),
+        (8500, head("content-length: 99999999999999999999999"), "400"),
+        (8500, head("content-length: -1"), "400"),
+        (8500, both, "400"),
+        (8500, head("transfer-encoding: chunked").into_iter().chain(*b"zz\r\n").collect(), "413"),
+        (8500, chunked, "413"),
+        (8500, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(), ""),
+        (8500, [&b"GET / HTTP/1.1\r\nx: "[..], &vec![b'a'; 200_000]].concat(), "431"),
+        (8300, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), ""),
+        (8300, vec![0xff; 100], ""),
+        (8300, Vec::new(), ""),
+        (8301, b"\xff\xff\xff\xffbody".to_vec(), ""),
+        (8301, b"\x00\x00\x00\x00".to_vec(), ""),
+        (8301, b"\x00\x10\x00\x00short".to_vec(), ""),
+        (8600, b"\xff\xffshort".to_vec(), ""),
+        (8600, b"\x00\x00".to_vec(), ""),
+    ] {
+        let ip = agent.ip;
+        asked.spawn(async move {
+            let back = raw(ip, port, &bytes).await;
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
+            assert!(back.contains(answer), "port {port}, {start:?}: {back:?}");
+        });
+    }
+    asked.join_all().await;
+    assert_eq!(cluster.get(&agent, "/v1/kv/x").await.unwrap().0, 404);
+    assert_eq!(cluster.get(&agent, "/v1/status/leader").await.unwrap().0, 200);
 }

@@ -168,6 +168,8 @@ impl Message {
         let sane = self.from == from
             && self.to == to
             && (self.term != 0) == (self.kind != Kind::ReadIndex)
+            // The engine counts on from each of these.
+            && self.term < u64::MAX / 2
             && self.reject_hint < u64::MAX / 2
             && self.index < u64::MAX / 2
             && (self.kind == Kind::Snapshot) == self.snapshot.is_some()
@@ -197,16 +199,19 @@ impl Message {
         Ok(message)
     }
 
-    /// Appended entries follow the message's index without a gap and never fall in term; an ask carries exactly one.
+    /// Appended entries follow the message's index without a gap and never fall in term; an ask carries exactly one. Only
+    /// before the first entry is there no term: the engine takes a place beyond its log for one of term 0, would find the two
+    /// equal, and stop the process on the commit index that follows.
     fn entries_fit(&self) -> bool {
         match self.kind {
             Kind::Append => {
                 let mut at = (self.index, self.log_term);
-                self.entries.iter().all(|entry| {
-                    let fits = entry.index == at.0 + 1 && entry.term >= at.1 && entry.term <= self.term;
-                    at = (entry.index, entry.term);
-                    fits
-                })
+                (self.index == 0) == (self.log_term == 0)
+                    && self.entries.iter().all(|entry| {
+                        let fits = entry.index == at.0 + 1 && entry.term >= at.1 && entry.term <= self.term;
+                        at = (entry.index, entry.term);
+                        fits
+                    })
             }
             Kind::ReadIndex | Kind::ReadIndexResponse => self.entries.len() == 1,
             _ => self.entries.is_empty(),

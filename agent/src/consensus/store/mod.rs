@@ -12,6 +12,8 @@
 //! Batches that only append are committed with one sync. Damage exactly inside the newest of them, found after a kill,
 //! cannot be told from a tear and is rolled back.
 
+#[cfg(feature = "malformed")]
+pub(crate) mod malformed;
 mod open;
 mod record;
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl LogStore {
         damaged(&self.path, format!("{what} does not match its checksum"))
     }
 
-    fn recover(&self, identity: Identity) -> Result<Recovered, OpenError> {
+    pub(super) fn recover(&self, identity: Identity) -> Result<Recovered, OpenError> {
         let empty = self.is_empty().map_err(|error| self.damaged(error))?;
         if empty {
             return match self.initialise(identity) {

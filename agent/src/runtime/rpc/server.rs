@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Signature, Submission, Submitted, Unserved};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::mailbox::Lane;
+use crate::runtime::silence::unless_silent;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -25,6 +26,8 @@ const CONNECTIONS_MAX: usize = 16_384;
 /// Calls under way on one connection; more are refused by HTTP/2 itself and surely had no effect.
 const STREAMS_MAX: u32 = 16_384;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Whoever has not been let in by then is cut off.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves the port until the task is dropped.
 pub async fn serve(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
@@ -47,17 +50,20 @@ pub async fn serve(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
 async fn connection(stream: TcpStream, dispatcher: Arc<Dispatcher>) {
     let _ = stream.set_nodelay(true);
     let greeted = Arc::new(OnceLock::<Hello>::new());
-    let service = service_fn(move |request| {
-        let (dispatcher, greeted) = (Arc::clone(&dispatcher), Arc::clone(&greeted));
-        async move { Ok::<_, Infallible>(answer(request, &dispatcher, &greeted).await) }
+    let service = service_fn({
+        let greeted = Arc::clone(&greeted);
+        move |request| {
+            let (dispatcher, greeted) = (Arc::clone(&dispatcher), Arc::clone(&greeted));
+            async move { Ok::<_, Infallible>(answer(request, &dispatcher, &greeted).await) }
+        }
     });
-    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(STREAMS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    unless_silent(serving, || greeted.get().is_some(), GREETING_TIMEOUT).await;
 }
 
 type Answer = Response<Full<Bytes>>;

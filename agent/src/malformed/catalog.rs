@@ -1,0 +1,150 @@
+//! What is in the log, and what a snapshot is: the bytes that would make servers differ, or stop all of them at once.
+
+use super::{Seeds, Verdict, survives};
+use bytes::Bytes;
+use lictor_catalog::model::Weights;
+use lictor_catalog::{
+    Check, Command, Deregister, Entry, Index, KvCommand, Node, Register, Restore, Service, Status, Store,
+};
+use std::collections::BTreeMap;
+
+/// An entry: applying it is total, the same everywhere, and leaves a store that a snapshot carries whole.
+pub(super) fn entry(bytes: &[u8]) -> Verdict {
+    let entry = Entry::decode(bytes).map_err(|unreadable| unreadable.to_string())?;
+    survives(&entry, Entry::encode, Entry::decode);
+    let (mut store, mut twin) = (small(), small());
+    for index in [10, 11] {
+        let applied = store.apply(Index(index), &entry);
+        assert_eq!(applied.outcome, twin.apply(Index(index), &entry).outcome, "every server says the same");
+    }
+    assert!(store == twin, "every server holds the same");
+    let restored = restore(store.chunks()).expect("a store's own snapshot is sound");
+    assert!(restored == store, "a snapshot carries the store whole");
+    Ok(())
+}
+
+/// A node, a service and a check that commands can meet.
+pub(crate) fn small() -> Store {
+    let mut store = Store::default();
+    for (at, command) in commands().into_iter().take(3).enumerate() {
+        store.apply(Index(at as u64 + 1), &Entry { time_ms: 1, id: 1, command });
+    }
+    store
+}
+
+fn commands() -> Vec<Command> {
+    let node = Node { name: "n1".into(), address: "10.0.0.1".to_owned(), ..Node::default() };
+    let known = Node { name: "n1".into(), ..Node::default() };
+    let service = Service {
+        node: "n1".into(),
+        id: "web".into(),
+        name: "web".into(),
+        port: 80,
+        tags: vec!["a".to_owned()],
+        meta: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+        weights: Weights::default(),
+        ..Service::default()
+    };
+    let check = Check {
+        node: "n1".into(),
+        id: "service:web".into(),
+        service_id: "web".into(),
+        service_name: "web".into(),
+        status: Status::Passing,
+        ..Check::default()
+    };
+    let set = |key: &str| KvCommand::Set { key: key.to_owned(), value: Bytes::from_static(b"value"), flags: 1 };
+    vec![
+        Command::Register(Box::new(Register { node, ..Register::default() })),
+        Command::Register(Box::new(Register {
+            node: known,
+            skip_node_update: true,
+            service: Some(service),
+            checks: vec![check],
+        })),
+        Command::Kv(set("a/b")),
+        Command::Kv(KvCommand::Cas { key: "a".to_owned(), value: Bytes::new(), flags: u64::MAX, index: Index(3) }),
+        Command::Kv(KvCommand::Delete { key: "a/b".to_owned() }),
+        Command::Kv(KvCommand::DeleteCas { key: "a/b".to_owned(), index: Index(3) }),
+        Command::Kv(KvCommand::DeleteTree { prefix: "a".to_owned() }),
+        Command::Deregister(Deregister::Check("N1".into(), "service:web".into())),
+        Command::Deregister(Deregister::Service("n1".into(), "web".into())),
+        Command::Deregister(Deregister::Node("n1".into())),
+        Command::FeatureLevel(1),
+    ]
+}
+
+pub(super) fn entries() -> Seeds {
+    const NAMES: [&str; 11] = [
+        "register_node",
+        "register_service",
+        "kv_set",
+        "kv_cas",
+        "kv_delete",
+        "kv_delete_cas",
+        "kv_delete_tree",
+        "deregister_check",
+        "deregister_service",
+        "deregister_node",
+        "feature_level",
+    ];
+    let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
+    NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()
+}
+
+/// A snapshot, in pieces of several sizes. Checksums stop a fuzzer before it gets anywhere, and a liar can compute them:
+/// so the bytes are tried as they are, and again with the checksums of their frames set right.
+pub(super) fn snapshot(bytes: &[u8]) -> Verdict {
+    let verdict = restore([bytes.to_vec()]);
+    for size in [1 + bytes.len() / 3, 1 + bytes.len() / 64] {
+        let pieces = restore(bytes.chunks(size).map(<[u8]>::to_vec));
+        assert!(pieces == verdict, "the same in pieces of {size}");
+    }
+    let _ = restore([mended(bytes)]).map(sound);
+    verdict.map(sound).map_err(|damaged| damaged.to_string())
+}
+
+fn sound(store: Store) {
+    let restored = restore(store.chunks()).expect("a store's own snapshot is sound");
+    assert!(restored == store, "a snapshot carries the store whole");
+}
+
+fn restore(pieces: impl IntoIterator<Item = Vec<u8>>) -> Result<Store, lictor_catalog::Damaged> {
+    let mut restore = Restore::new();
+    for piece in pieces {
+        restore.feed(&piece)?;
+    }
+    restore.finish()
+}
+
+/// Prologue, then frames: length, checksum of the payload, checksum of those two, payload.
+fn mended(bytes: &[u8]) -> Vec<u8> {
+    const PROLOGUE: usize = 12;
+    const HEAD: usize = 12;
+    let mut out = bytes.to_vec();
+    let mut at = PROLOGUE;
+    while let Some(head) = out.get(at..at + HEAD) {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some(payload) = out.get(at + HEAD..).and_then(|rest| rest.get(..length)) else { break };
+        let checksum = crc32c::crc32c(payload);
+        out[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[at..at + 8]);
+        out[at + 8..at + HEAD].copy_from_slice(&checksum.to_le_bytes());
+        at += HEAD + length;
+    }
+    out
+}
+
+pub(super) fn snapshots() -> Seeds {
+    let mut deleted = small();
+    let command = Command::Kv(KvCommand::Delete { key: "a/b".to_owned() });
+    deleted.apply(Index(9), &Entry { time_ms: 2, id: 0, command });
+    let part = small().part(&lictor_catalog::Scope::Service("web".to_owned()));
+    let bytes = |store: Store| store.chunks().collect::<Vec<_>>().concat();
+    vec![
+        ("empty", bytes(Store::default())),
+        ("small", bytes(small())),
+        ("tombstone", bytes(deleted)),
+        ("part", bytes(part)),
+    ]
+}

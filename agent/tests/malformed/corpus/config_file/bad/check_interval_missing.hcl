@@ -1,0 +1,1 @@
+check { name = "c" http = "http://x/" }

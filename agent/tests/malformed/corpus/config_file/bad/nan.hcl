@@ -1,0 +1,1 @@
+raft_snapshot_threshold = 1e400

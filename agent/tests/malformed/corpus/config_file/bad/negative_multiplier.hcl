@@ -1,0 +1,1 @@
+performance { raft_multiplier = -1 }

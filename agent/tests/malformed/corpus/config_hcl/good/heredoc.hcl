@@ -1,0 +1,5 @@
+x = <<-EOF
+    two
+      lines
+    EOF
+y = 1

@@ -1,0 +1,1 @@
+x = "${service.name == "web" { } }"
