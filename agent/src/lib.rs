@@ -14,6 +14,7 @@ pub mod http;
 pub mod hub;
 pub mod json;
 pub mod local;
+pub mod metrics;
 pub mod rpc;
 pub mod runtime;
 pub mod server;

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Signature, Submission, Submitted, Unserved};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::mailbox::Lane;
+use crate::runtime::meter::Event as Figure;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -36,6 +37,7 @@ pub async fn serve(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        dispatcher.handle.meter.count(Figure::RpcAccept, 1);
         let dispatcher = Arc::clone(&dispatcher);
         tokio::spawn(async move {
             connection(stream, dispatcher).await;
