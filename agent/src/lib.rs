@@ -15,6 +15,7 @@ pub mod hub;
 pub mod json;
 pub mod local;
 pub mod metrics;
+pub mod nearest;
 pub mod rpc;
 pub mod runtime;
 pub mod server;

@@ -1,5 +1,5 @@
 //! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
-//! that returns what to print; only this page prints and only `agent` runs on.
+//! that returns what to print; only this page prints, and `agent` and `monitor`, which run on.
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
@@ -7,12 +7,16 @@ mod agent;
 mod argv;
 mod catalog;
 mod client;
+mod force_leave;
+mod format;
 mod host;
 mod info;
 mod join;
 mod kv;
 mod leave;
+mod maint;
 mod members;
+mod monitor;
 mod operator;
 mod services;
 mod table;
@@ -62,6 +66,9 @@ pub(crate) enum Failure {
     Asking { doing: String, source: ClientError },
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It failed, and this may have been meant.
+    #[error("{0}; did you mean {1:?}?")]
+    Meant(Box<Self>, String),
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     /// The operation was refused, in Consul's words.
@@ -74,6 +81,14 @@ impl Failure {
     pub(crate) fn doing(doing: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
         let doing = doing.into();
         move |source| Self::Asking { doing, source }
+    }
+
+    /// Adds what may have been meant, if anything.
+    pub(crate) fn hint(self, meant: Option<String>) -> Self {
+        match meant {
+            Some(meant) => Self::Meant(Box::new(self), meant),
+            None => self,
+        }
     }
 }
 
@@ -108,6 +123,7 @@ const VERBS: &[Verb] = &[
             Verb::Leaf(catalog::services::command, catalog::services::run),
         ],
     ),
+    Verb::Leaf(force_leave::command, force_leave::run),
     Verb::Leaf(info::command, info::run),
     Verb::Leaf(join::command, join::run),
     Verb::Group(
@@ -120,7 +136,9 @@ const VERBS: &[Verb] = &[
         ],
     ),
     Verb::Leaf(leave::command, leave::run),
+    Verb::Leaf(maint::command, maint::run),
     Verb::Leaf(members::command, members::run),
+    Verb::Leaf(monitor::command, monitor::run),
     Verb::Group(
         "operator",
         "Tools for those who run the cluster",

@@ -190,30 +190,9 @@ pub(crate) fn find(path: &str) -> Place {
 }
 
 /// The known path nearest to an unknown one, if any is near enough to be what was meant.
-pub(crate) fn nearest(path: &str) -> Option<String> {
+pub(crate) fn nearest(path: &str) -> Option<&'static str> {
     let blocks = KEYS.keys().filter_map(|key| key.rsplit_once('.').map(|(block, _)| block));
-    let near = |known: &&str| (distance(path, known), (*known).to_owned());
-    let best = KEYS.keys().copied().chain(blocks).map(|known| near(&known)).min()?;
-    (best.0 <= 2.max(path.len() / 4)).then_some(best.1)
-}
-
-/// Insertions, deletions, substitutions and swaps of neighbours between two words (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(128).collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut best = (last[j + 1] + 1).min(row[j] + 1).min(last[j] + usize::from(x != y));
-            if i > 0 && j > 0 && x == &b[j - 1] && &a[i - 1] == y {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or_default()
+    crate::nearest::nearest(path, KEYS.keys().copied().chain(blocks))
 }
 
 #[cfg(test)]
@@ -236,10 +215,10 @@ mod tests {
 
     #[test]
     fn near_words_are_suggested_and_far_ones_are_not() {
-        assert_eq!(nearest("datacentre").as_deref(), Some("datacenter"));
-        assert_eq!(nearest("node_nmae").as_deref(), Some("node_name"));
-        assert_eq!(nearest("ports.htpp").as_deref(), Some("ports.http"));
-        assert_eq!(nearest("performence").as_deref(), Some("performance"));
+        assert_eq!(nearest("datacentre"), Some("datacenter"));
+        assert_eq!(nearest("node_nmae"), Some("node_name"));
+        assert_eq!(nearest("ports.htpp"), Some("ports.http"));
+        assert_eq!(nearest("performence"), Some("performance"));
         assert_eq!(nearest("quite_another_thing"), None);
     }
 }
