@@ -21,7 +21,9 @@ pub(crate) enum ClientError {
     Timeout { address: String },
     #[error("Unexpected response code: {status} ({body})")]
     Status { status: u16, body: String },
-    #[error("the answer of {address} broke off: {cause}")]
+    #[error(
+        "the answer of {address} broke off: {cause}; if that is no agent's HTTP address, name one with -http-addr or CONSUL_HTTP_ADDR"
+    )]
     Broken { address: String, cause: String },
     #[error("the answer of {address} is not what was expected: {cause}")]
     Form { address: String, cause: String },

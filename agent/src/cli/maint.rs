@@ -95,10 +95,17 @@ struct Check {
 
 /// What is in maintenance.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all_fields = "PascalCase")]
 enum Out {
-    Node { name: String, reason: String },
-    Service { id: String, reason: String },
+    Node {
+        name: String,
+        reason: String,
+    },
+    Service {
+        #[serde(rename = "ID")]
+        id: String,
+        reason: String,
+    },
 }
 
 fn look(client: &Client) -> Result<Vec<Out>, Failure> {

@@ -231,22 +231,52 @@ fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Outpu
 
 /// Help, or what is wrong with the command line. Without a known command: the list of them, and 127.
 fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let meant = |kind| text(kind).map(|near| format!("; did you mean {near:?}?")).unwrap_or_else(|| ".".to_owned());
     match error.kind() {
         ErrorKind::DisplayHelp => Output::text(error.to_string()),
         ErrorKind::MissingSubcommand if argv.is_empty() => Output::complaint(root.clone().render_help(), 127),
-        ErrorKind::InvalidSubcommand if argv.first().is_some_and(|word| root.find_subcommand(word).is_none()) => {
-            let text = |kind| match error.get(kind) {
-                Some(ContextValue::String(text)) => Some(text.clone()),
-                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-                _ => None,
-            };
+        ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let hint = text(ContextKind::SuggestedSubcommand).map(|near| format!("; did you mean {near:?}?"));
+            let hint = meant(ContextKind::SuggestedSubcommand);
+            let (command, path) = named(root, argv);
+            if std::ptr::eq(command, root) {
+                let list = root.clone().render_help();
+                return Output::complaint(format!("There is no command {word:?}{hint}\n\n{list}"), 127);
+            }
+            Output::complaint(format!("{path} has no command {word:?}{hint} All are listed by: {path} -h"), 1)
+        }
+        ErrorKind::UnknownArgument => {
+            let (_, path) = named(root, argv);
+            let word = text(ContextKind::InvalidArg).unwrap_or_default();
+            // People write one dash, as all our texts do.
+            let one_dash = |flag: &str| flag.trim_start_matches('-').to_owned();
+            let hint = text(ContextKind::SuggestedArg).map(|near| format!("; did you mean -{}?", one_dash(&near)));
             let hint = hint.unwrap_or_else(|| ".".to_owned());
-            Output::complaint(format!("There is no command {word:?}{hint}\n\n{}", root.clone().render_help()), 127)
+            let fault = match word.strip_prefix("--") {
+                Some(flag) => format!("{path} has no flag -{flag}{hint}"),
+                None => format!("{path} takes no argument {word:?}."),
+            };
+            Output::complaint(format!("{fault} All are listed by: {path} -h"), 1)
         }
         _ => Output::complaint(error.to_string().trim_end(), 1),
     }
+}
+
+/// The command that the first words name, and how they name it.
+fn named<'a>(root: &'a Command, argv: &[String]) -> (&'a Command, String) {
+    let mut command = root;
+    let mut path = root.get_name().to_owned();
+    for word in argv {
+        let Some(inner) = command.find_subcommand(word) else { break };
+        command = inner;
+        path = format!("{path} {word}");
+    }
+    (command, path)
 }
 
 /// A reader that went away (`lictor members | head -1`) is no failure of ours.

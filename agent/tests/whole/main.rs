@@ -9,4 +9,5 @@ mod dev;
 mod dig;
 mod endpoint;
 mod faces;
+mod operate;
 mod road;
