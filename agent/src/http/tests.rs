@@ -422,8 +422,9 @@ fn several_tags_and_several_pairs_of_node_meta_must_all_match() {
         for path in ["catalog/service", "health/service"] {
             let rows: serde_json::Value =
                 serde_json::from_slice(&world.ask(&format!("GET /v1/{path}/web?{query}")).body).expect("JSON");
-            let node =
-                |row: &serde_json::Value| row["Node"]["Node"].as_str().or(row["Node"].as_str()).map(str::to_owned);
+            let node = |row: &serde_json::Value| {
+                row["Node"]["Node"].as_str().or_else(|| row["Node"].as_str()).map(str::to_owned)
+            };
             let nodes: String = rows.as_array().expect("a list").iter().filter_map(node).collect();
             assert_eq!(nodes, expected, "{path}?{query}");
         }
