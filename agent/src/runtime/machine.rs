@@ -140,7 +140,7 @@ fn processors(text: &str) -> Value {
 fn disk(path: &str) -> Result<Value, String> {
     let found = statvfs(path).map_err(|error| format!("{path}: {error}"))?;
     // The widths differ from system to system.
-    #[expect(clippy::useless_conversion, reason = "they are 32 bits wide on macOS")]
+    #[allow(clippy::useless_conversion, reason = "they are 32 bits wide on macOS")]
     let [unit, blocks, free, available, inodes, inodes_free] = [
         found.fragment_size().into(),
         found.blocks().into(),
