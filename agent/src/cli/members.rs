@@ -42,10 +42,11 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
         query = vec![("wan", "1".to_owned())];
     }
     query.extend(matches.get_one::<String>("filter").map(|filter| ("filter", filter.clone())));
+    let format = Format::read(matches)?;
     let client = world.client(matches)?;
     let found: Vec<Member> =
         client.get("/v1/agent/members", &query).map_err(Failure::doing("Error retrieving members"))?;
-    let (found, format) = (sorted(found, &status), Format::read(matches)?);
+    let found = sorted(found, &status);
     let code = if found.is_empty() { NOBODY } else { 0 };
     if format == Format::Json {
         return Ok(Output { code, ..format::json(&found) });
