@@ -96,6 +96,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
         debug_config: serde_json::Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),
+        telemetry: lictor_agent::metrics::Telemetry::default(),
     };
     bencher.bench(|| lictor_agent::http::route::find(&facts, divan::black_box(&call)));
 }

@@ -8,8 +8,9 @@
 
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
-use crate::gossip::{Gossip, Member, MemberEvent, MemberStatus, Output};
+use crate::gossip::{Gossip, GossipCounts, Member, MemberEvent, MemberStatus, Output};
 use crate::http::call::Act;
+use crate::metrics::Counts;
 use crate::rpc::Unserved;
 use crate::server::role::Role;
 use crate::server::role::recovery::CannotRecover;
@@ -45,6 +46,7 @@ pub struct Agent {
     /// This server knows the truth and a leader.
     serves: bool,
     local_changed: bool,
+    counts: Counts,
     ending: Option<Ending>,
 }
 
@@ -81,6 +83,7 @@ impl Agent {
             tagged,
             serves: false,
             local_changed: true,
+            counts: Counts::default(),
             ending: None,
         }
     }
@@ -258,7 +261,7 @@ impl Agent {
                 Output::Packet { to, bytes } => effects.push(Effect::Packet { to, bytes }),
                 Output::Dial { to, dial, body } => effects.push(Effect::Dial { to, dial, body }),
                 Output::Changed => changed = true,
-                Output::Event(event) => log(&event),
+                Output::Event(event) => self.note(&event),
                 Output::Joined { ticket, reached } => self.joined(ticket, Ok(reached), effects),
                 // The ticket stays open: gossip goes on trying.
                 Output::JoinWaits { ticket: _, to, reason } => {
@@ -295,6 +298,19 @@ impl Agent {
         }
     }
 
+    /// Counts what became of a member, and logs it.
+    fn note(&mut self, event: &MemberEvent) {
+        let (word, member) = told(event);
+        tracing::info!("member {} at {} {word}", member.name, member.address);
+        match event {
+            MemberEvent::Joined(_) => self.counts.joined += 1,
+            MemberEvent::Left(_) => self.counts.left += 1,
+            MemberEvent::Failed(_) => self.counts.failed += 1,
+            MemberEvent::Updated(_) => self.counts.updated += 1,
+            MemberEvent::Reaped(_) => {}
+        }
+    }
+
     fn alive(&self) -> usize {
         self.members.iter().filter(|member| member.status == MemberStatus::Alive).count()
     }
@@ -321,41 +337,15 @@ impl Agent {
 
     fn local_view(&mut self) -> LocalView {
         let (services, checks) = self.owned.view();
-        let stats = Arc::new(self.stats(services.len(), checks.len()));
-        LocalView { members: Arc::clone(&self.members), services, checks, node: self.owned.node(), stats }
+        let health_score = self.gossip.counts().unhealthy;
+        LocalView { members: Arc::clone(&self.members), services, checks, node: self.owned.node(), health_score }
     }
 
-    fn stats(&self, services: usize, checks: usize) -> BTreeMap<String, BTreeMap<String, String>> {
-        let section = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
-        };
-        let mut stats = BTreeMap::from([
-            ("agent".to_owned(), section(&[("checks", checks.to_string()), ("services", services.to_string())])),
-            (
-                "build".to_owned(),
-                section(&[
-                    ("version", crate::view::CONSUL_LEVEL.to_owned()),
-                    ("lictor", crate::view::VERSION.to_owned()),
-                ]),
-            ),
-            (
-                "serf_lan".to_owned(),
-                section(&[
-                    ("members", self.members.len().to_string()),
-                    ("failed", self.count(MemberStatus::Dead).to_string()),
-                    ("left", self.count(MemberStatus::Left).to_string()),
-                    ("health_score", self.gossip.counts().unhealthy.to_string()),
-                    ("encrypted", self.facts.encrypted.to_string()),
-                ]),
-            ),
-        ]);
-        let server = self.role.is_some();
-        stats.insert("consul".to_owned(), section(&[("server", server.to_string())]));
-        stats
-    }
-
-    fn count(&self, status: MemberStatus) -> usize {
-        self.members.iter().filter(|member| member.status == status).count()
+    /// What it has counted since its start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let GossipCounts { packets_refused, packets_malformed, unhealthy, .. } = self.gossip.counts();
+        Counts { packets_refused, packets_malformed, health_score: unhealthy, ..self.counts }
     }
 }
 
@@ -365,15 +355,15 @@ pub fn own_tags(facts: &Facts, role: Option<&Role>) -> BTreeMap<String, String> 
     Own { id: facts.node_id, datacenter: &facts.datacenter, server: role.map(Role::tags) }.tags()
 }
 
-fn log(event: &MemberEvent) {
-    let (word, member) = match event {
+/// The event in a word, and whom it is about.
+const fn told(event: &MemberEvent) -> (&'static str, &Member) {
+    match event {
         MemberEvent::Joined(member) => ("joined", member),
         MemberEvent::Left(member) => ("left", member),
         MemberEvent::Failed(member) => ("failed", member),
         MemberEvent::Updated(member) => ("changed", member),
         MemberEvent::Reaped(member) => ("is forgotten", member),
-    };
-    tracing::info!("member {} at {} {word}", member.name, member.address);
+    }
 }
 
 fn not_here(ticket: Ticket) -> Effect {

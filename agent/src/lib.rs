@@ -16,6 +16,8 @@ pub mod json;
 pub mod local;
 #[cfg(feature = "malformed")]
 pub mod malformed;
+pub mod metrics;
+pub mod nearest;
 pub mod rpc;
 pub mod runtime;
 pub mod server;

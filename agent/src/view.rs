@@ -4,6 +4,7 @@
 //! A view is published once per committed batch, before that batch's answers are given, and never changes afterwards.
 
 use crate::gossip::Member;
+use crate::metrics::Telemetry;
 use crate::time::Instant;
 use lictor_catalog::model::{CheckId, NodeName, ServiceId};
 use lictor_catalog::{Check, Index, Node, Service, Store};
@@ -64,8 +65,8 @@ pub struct LocalView {
     pub services: Arc<BTreeMap<ServiceId, Arc<Service>>>,
     pub checks: Arc<BTreeMap<CheckId, Arc<Check>>>,
     pub node: Arc<Node>,
-    /// Sections, keys and values of `info` and of `Stats` in `agent/self`.
-    pub stats: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Rounds of gossip in which nobody was heard, when this was published: 0 is healthy, 8 the worst.
+    pub health_score: u32,
 }
 
 /// What never changes while the agent runs.
@@ -95,6 +96,7 @@ pub struct Facts {
     pub response_headers: Vec<(String, String)>,
     /// `http_config.block_endpoints`.
     pub block_endpoints: Vec<String>,
+    pub telemetry: Telemetry,
 }
 
 /// The release that clients test for.

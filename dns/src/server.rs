@@ -215,6 +215,7 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
                 };
                 let (socket, shared) = (Arc::clone(&self.socket), Arc::clone(&self.shared));
                 let settings = Arc::clone(settings);
+                let begun = shared.source.moment();
                 self.runtime.spawn(async move {
                     let fetched = fetch(&*shared.source, scope).await;
                     let store = fetched.as_deref().map_err(|unavailable| *unavailable);
@@ -224,6 +225,7 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
                     message::finish(&question, store, &settings, shared.source.now_unix(), dice, &mut out);
                     // A full socket drops the reply, as a full network would; the client asks again.
                     let _ = sendto(socket.as_raw_fd(), &out, &from, MsgFlags::MSG_DONTWAIT);
+                    shared.source.answered(1, begun);
                     drop(permit);
                 });
                 false
@@ -248,6 +250,7 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
                 rest_after(error.into());
                 continue;
             }
+            let begun = self.shared.source.moment();
             let settings = (self.shared.settings)();
             to.clear();
             for ((length, from), question) in received.iter().zip(&questions) {
@@ -257,6 +260,7 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
                 }
             }
             send_batch(fd, &mut outgoing, &replies, &to);
+            self.shared.source.answered(to.len(), begun);
             for reply in &mut replies[..to.len()] {
                 reply.shrink_to(REPLY_KEPT);
             }
@@ -275,9 +279,11 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
                     continue;
                 }
             };
+            let begun = self.shared.source.moment();
             let settings = (self.shared.settings)();
             if self.answer(&settings, &question[..length], SockaddrStorage::from(from), &mut reply) {
                 let _ = self.socket.send_to(&reply, from);
+                self.shared.source.answered(1, begun);
                 reply.shrink_to(REPLY_KEPT);
             }
         }
@@ -339,6 +345,7 @@ struct TcpHandler<S, F>(Arc<Shared<S, F>>);
 #[async_trait::async_trait]
 impl<S: Source, F: CurrentSettings> RequestHandler for TcpHandler<S, F> {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut to: R) -> ResponseInfo {
+        let begun = self.0.source.moment();
         let settings = (self.0.settings)();
         let Some(reply) = self.reply(request.as_slice(), &settings).await else {
             let metadata = Metadata::new(0, MessageType::Response, OpCode::Query);
@@ -350,7 +357,10 @@ impl<S: Source, F: CurrentSettings> RequestHandler for TcpHandler<S, F> {
         }
         let response = builder.build(reply.metadata, &reply.answers, &reply.authorities, [], &reply.additionals);
         match to.send_response(response).await {
-            Ok(info) => info,
+            Ok(info) => {
+                self.0.source.answered(1, begun);
+                info
+            }
             Err(error) => {
                 tracing::debug!(%error, "a DNS reply could not be sent");
                 let mut metadata = reply.metadata;

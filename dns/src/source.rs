@@ -22,6 +22,14 @@ pub trait Source: Send + Sync + 'static {
 
     /// Unix time, the serial of the SOA record.
     fn now_unix(&self) -> u32;
+
+    /// A moment by the source's own clock, which comes back in [`Source::answered`]. One that measures nothing needs none.
+    fn moment(&self) -> u64 {
+        0
+    }
+
+    /// So many messages that had come in by that moment were answered.
+    fn answered(&self, _messages: usize, _since: u64) {}
 }
 
 /// The catalog cannot be asked now: SERVFAIL, never an empty truth.

@@ -21,7 +21,9 @@ pub(crate) enum ClientError {
     Timeout { address: String },
     #[error("Unexpected response code: {status} ({body})")]
     Status { status: u16, body: String },
-    #[error("the answer of {address} broke off: {cause}")]
+    #[error(
+        "the answer of {address} broke off: {cause}; if that is no agent's HTTP address, name one with -http-addr or CONSUL_HTTP_ADDR"
+    )]
     Broken { address: String, cause: String },
     #[error("the answer of {address} is not what was expected: {cause}")]
     Form { address: String, cause: String },
@@ -29,8 +31,17 @@ pub(crate) enum ClientError {
     Option { option: &'static str, problem: String },
 }
 
+impl ClientError {
+    /// The agent knows nothing of that name.
+    pub(crate) const fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. })
+    }
+}
+
 /// Longer than an agent holds a call without a leader, and than a leave may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// What is followed ends when somebody ends it.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any answer that a command shows; a value is at most half a megabyte unless configured otherwise.
 const BODY_MAX: usize = 256 << 20;
@@ -184,6 +195,16 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// How following an answer came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Interrupted,
+    /// The agent ended it, or was lost.
+    Remote,
+    /// What was shown has no reader any more.
+    NobodyReads,
+}
+
 /// A connection to one agent, on a runtime of its own.
 pub(crate) struct Client {
     options: Options,
@@ -248,13 +269,7 @@ impl Client {
         query: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, ClientError> {
-        let mut request = self.http.request(method, self.url(path, query)).body(body);
-        if !self.options.token.is_empty() {
-            request = request.header("X-Consul-Token", &self.options.token);
-        }
-        if let Some((user, password)) = &self.options.user {
-            request = request.basic_auth(user, Some(password));
-        }
+        let request = self.request(method, path, query).body(body);
         let address = self.options.address();
         self.runtime.block_on(async {
             let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
@@ -269,6 +284,48 @@ impl Client {
             }
             Ok(Answer { status, body })
         })
+    }
+
+    /// Hands a GET's answer on piece by piece, for as long as there is one to come, somebody to read, and no Ctrl-C.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        mut show: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<End, ClientError> {
+        let address = self.options.address();
+        let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
+        self.runtime.block_on(async {
+            let followed = async {
+                let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
+                if response.status() != 200 {
+                    let status = response.status().as_u16();
+                    let body = response.text().await.unwrap_or_default().trim_end().to_owned();
+                    return Err(ClientError::Status { status, body });
+                }
+                while let Ok(Some(piece)) = response.chunk().await {
+                    if show(&piece).is_err() {
+                        return Ok(End::NobodyReads);
+                    }
+                }
+                Ok(End::Remote)
+            };
+            tokio::select! {
+                end = followed => end,
+                _ = tokio::signal::ctrl_c() => Ok(End::Interrupted),
+            }
+        })
+    }
+
+    fn request(&self, method: reqwest::Method, path: &str, query: &[(&str, String)]) -> reqwest::RequestBuilder {
+        let mut request = self.http.request(method, self.url(path, query));
+        if !self.options.token.is_empty() {
+            request = request.header("X-Consul-Token", &self.options.token);
+        }
+        if let Some((user, password)) = &self.options.user {
+            request = request.basic_auth(user, Some(password));
+        }
+        request
     }
 
     fn url(&self, path: &str, query: &[(&str, String)]) -> String {

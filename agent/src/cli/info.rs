@@ -1,5 +1,6 @@
 //! `info`: what the agent tells about itself, for people who look for a fault.
 
+use super::format::{self, Format};
 use super::{Failure, Output, World, client};
 use clap::{ArgMatches, Command};
 use serde::Deserialize;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 pub(crate) fn command() -> Command {
-    client::options(Command::new("info").about("Shows what the agent tells about itself"))
+    client::options(Command::new("info").about("Shows what the agent tells about itself").arg(format::flag()))
 }
 
 type Stats = BTreeMap<String, BTreeMap<String, Value>>;
@@ -20,9 +21,14 @@ struct Agent {
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let format = Format::read(matches)?;
     let agent: Agent =
         world.client(matches)?.get("/v1/agent/self", &[]).map_err(Failure::doing("Error querying agent"))?;
-    Ok(Output::text(show(&agent.stats.unwrap_or_default())))
+    let stats = agent.stats.unwrap_or_default();
+    Ok(match format {
+        Format::Pretty => Output::text(show(&stats)),
+        Format::Json => format::json(&stats),
+    })
 }
 
 fn show(stats: &Stats) -> String {

@@ -1,9 +1,11 @@
 //! `members`: who is there, as gossip knows it.
 
-use super::{Failure, Output, World, client, table};
+use super::format::{self, Format};
+use super::table::{self, Tone};
+use super::{Failure, Output, World, client};
 use crate::config::flags::switch;
 use clap::{Arg, ArgMatches, Command};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub(crate) fn command() -> Command {
@@ -13,10 +15,11 @@ pub(crate) fn command() -> Command {
         Arg::new("status").long("status").value_name("REGEX").help("Show members of this status").default_value(".*"),
         Arg::new("segment").long("segment").value_name("NAME").help("Accepted for Consul Enterprise"),
         Arg::new("filter").long("filter").value_name("EXPRESSION").help("Show members that match"),
+        format::flag(),
     ]))
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Member {
     name: String,
@@ -39,20 +42,30 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
         query = vec![("wan", "1".to_owned())];
     }
     query.extend(matches.get_one::<String>("filter").map(|filter| ("filter", filter.clone())));
+    let format = Format::read(matches)?;
     let client = world.client(matches)?;
     let found: Vec<Member> =
         client.get("/v1/agent/members", &query).map_err(Failure::doing("Error retrieving members"))?;
+    let found = sorted(found, &status);
+    let code = if found.is_empty() { NOBODY } else { 0 };
+    if format == Format::Json {
+        return Ok(Output { code, ..format::json(&found) });
+    }
     let detailed = matches.get_one::<bool>("detailed") == Some(&true);
-    Ok(show(found, &status, detailed, world.bold))
+    let text = if found.is_empty() { String::new() } else { show(&found, detailed, world.bold) };
+    Ok(Output { code, ..Output::text(text) })
 }
 
-/// Nothing to show is exit code 2, so that scripts can tell.
-fn show(mut members: Vec<Member>, status: &regex_lite::Regex, detailed: bool, bold: bool) -> Output {
+/// The exit code when there is nobody to show, so that scripts can tell.
+const NOBODY: u8 = 2;
+
+fn sorted(mut members: Vec<Member>, status: &regex_lite::Regex) -> Vec<Member> {
     members.retain(|member| status.is_match(word(member.status)));
-    if members.is_empty() {
-        return Output { code: 2, ..Output::default() };
-    }
     members.sort_by(|a, b| a.name.cmp(&b.name));
+    members
+}
+
+fn show(members: &[Member], detailed: bool, bold: bool) -> String {
     let rows: Vec<Vec<String>> =
         members.iter().map(|member| if detailed { tags(member) } else { row(member) }).collect();
     let heads: &[&str] = if detailed {
@@ -60,7 +73,12 @@ fn show(mut members: Vec<Member>, status: &regex_lite::Regex, detailed: bool, bo
     } else {
         &["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Partition", "Segment"]
     };
-    Output::text(table::render(heads, &rows, bold))
+    table::render_toned(heads, &rows, bold, |row| match row[2].as_str() {
+        "failed" => Tone::Bad,
+        "leaving" => Tone::Doubtful,
+        "left" | "none" => Tone::Faint,
+        _ => Tone::Plain,
+    })
 }
 
 /// Serf's numbers.
@@ -117,11 +135,10 @@ mod tests {
          "Tags":{"role":"consul","build":"1.22.0","vsn":"2","dc":"dc1"}}]"#;
 
     #[track_caller]
-    fn check(status: &str, detailed: bool, expected: &str, code: u8) {
+    fn check(status: &str, detailed: bool, expected: &str) {
         let members = serde_json::from_str(MEMBERS).expect("members");
         let status = regex_lite::Regex::new(&format!("^(?:{status})$")).expect("a pattern");
-        let output = show(members, &status, detailed, false);
-        assert_eq!((String::from_utf8_lossy(&output.stdout).as_ref(), output.code), (expected, code));
+        assert_eq!(show(&sorted(members, &status), detailed, false), expected);
     }
 
     #[test]
@@ -132,15 +149,21 @@ mod tests {
             "Node   Address        Status  Type    Build   Protocol  DC   Partition  Segment\n\
              a      [::1]:8301     alive   server  1.22.0  2         dc1  default    <all>\n\
              web-1  10.0.0.9:8301  failed  client  1.22.0  2         dc1  default    <default>\n",
-            0,
         );
         check(
             "fail.*",
             true,
             "Node   Address        Status  Tags\n\
              web-1  10.0.0.9:8301  failed  build=1.22.0:abc,dc=dc1,role=node,segment=,vsn=2\n",
-            0,
         );
-        check("left", false, "", 2);
+    }
+
+    #[test]
+    fn a_failed_member_stands_out_on_a_terminal() {
+        let members = serde_json::from_str(MEMBERS).expect("members");
+        let every = regex_lite::Regex::new("").expect("a pattern");
+        let text = show(&sorted(members, &every), false, true);
+        let starts: Vec<&str> = text.lines().map(|line| line.get(..5).unwrap_or_default()).collect();
+        assert_eq!(starts, ["\u{1b}[1mN", "a    ", "\u{1b}[31m"], "{text}");
     }
 }

@@ -1,5 +1,5 @@
 //! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
-//! that returns what to print; only this page prints and only `agent` runs on.
+//! that returns what to print; only this page prints, and `agent` and `monitor`, which run on.
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
@@ -7,6 +7,8 @@ mod agent;
 mod argv;
 mod catalog;
 mod client;
+mod force_leave;
+mod format;
 mod host;
 mod info;
 mod join;
@@ -14,7 +16,9 @@ mod kv;
 mod leave;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
+mod maint;
 mod members;
+mod monitor;
 mod operator;
 mod services;
 mod table;
@@ -64,6 +68,9 @@ pub(crate) enum Failure {
     Asking { doing: String, source: ClientError },
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It failed, and this may have been meant.
+    #[error("{0}; did you mean {1:?}?")]
+    Meant(Box<Self>, String),
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     /// The operation was refused, in Consul's words.
@@ -76,6 +83,14 @@ impl Failure {
     pub(crate) fn doing(doing: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
         let doing = doing.into();
         move |source| Self::Asking { doing, source }
+    }
+
+    /// Adds what may have been meant, if anything.
+    pub(crate) fn hint(self, meant: Option<String>) -> Self {
+        match meant {
+            Some(meant) => Self::Meant(Box::new(self), meant),
+            None => self,
+        }
     }
 }
 
@@ -110,6 +125,7 @@ const VERBS: &[Verb] = &[
             Verb::Leaf(catalog::services::command, catalog::services::run),
         ],
     ),
+    Verb::Leaf(force_leave::command, force_leave::run),
     Verb::Leaf(info::command, info::run),
     Verb::Leaf(join::command, join::run),
     Verb::Group(
@@ -122,7 +138,9 @@ const VERBS: &[Verb] = &[
         ],
     ),
     Verb::Leaf(leave::command, leave::run),
+    Verb::Leaf(maint::command, maint::run),
     Verb::Leaf(members::command, members::run),
+    Verb::Leaf(monitor::command, monitor::run),
     Verb::Group(
         "operator",
         "Tools for those who run the cluster",
@@ -220,22 +238,52 @@ fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Outpu
 
 /// Help, or what is wrong with the command line. Without a known command: the list of them, and 127.
 fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let meant = |kind| text(kind).map(|near| format!("; did you mean {near:?}?")).unwrap_or_else(|| ".".to_owned());
     match error.kind() {
         ErrorKind::DisplayHelp => Output::text(error.to_string()),
         ErrorKind::MissingSubcommand if argv.is_empty() => Output::complaint(root.clone().render_help(), 127),
-        ErrorKind::InvalidSubcommand if argv.first().is_some_and(|word| root.find_subcommand(word).is_none()) => {
-            let text = |kind| match error.get(kind) {
-                Some(ContextValue::String(text)) => Some(text.clone()),
-                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-                _ => None,
-            };
+        ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let hint = text(ContextKind::SuggestedSubcommand).map(|near| format!("; did you mean {near:?}?"));
+            let hint = meant(ContextKind::SuggestedSubcommand);
+            let (command, path) = named(root, argv);
+            if std::ptr::eq(command, root) {
+                let list = root.clone().render_help();
+                return Output::complaint(format!("There is no command {word:?}{hint}\n\n{list}"), 127);
+            }
+            Output::complaint(format!("{path} has no command {word:?}{hint} All are listed by: {path} -h"), 1)
+        }
+        ErrorKind::UnknownArgument => {
+            let (_, path) = named(root, argv);
+            let word = text(ContextKind::InvalidArg).unwrap_or_default();
+            // People write one dash, as all our texts do.
+            let one_dash = |flag: &str| flag.trim_start_matches('-').to_owned();
+            let hint = text(ContextKind::SuggestedArg).map(|near| format!("; did you mean -{}?", one_dash(&near)));
             let hint = hint.unwrap_or_else(|| ".".to_owned());
-            Output::complaint(format!("There is no command {word:?}{hint}\n\n{}", root.clone().render_help()), 127)
+            let fault = match word.strip_prefix("--") {
+                Some(flag) => format!("{path} has no flag -{flag}{hint}"),
+                None => format!("{path} takes no argument {word:?}."),
+            };
+            Output::complaint(format!("{fault} All are listed by: {path} -h"), 1)
         }
         _ => Output::complaint(error.to_string().trim_end(), 1),
     }
+}
+
+/// The command that the first words name, and how they name it.
+fn named<'a>(root: &'a Command, argv: &[String]) -> (&'a Command, String) {
+    let mut command = root;
+    let mut path = root.get_name().to_owned();
+    for word in argv {
+        let Some(inner) = command.find_subcommand(word) else { break };
+        command = inner;
+        path = format!("{path} {word}");
+    }
+    (command, path)
 }
 
 /// A reader that went away (`lictor members | head -1`) is no failure of ours.

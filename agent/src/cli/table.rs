@@ -3,8 +3,35 @@
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+/// How a row strikes the eye, on terminals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Bad,
+    Doubtful,
+    Faint,
+}
+
+impl Tone {
+    /// A line in this tone (ECMA-48, select graphic rendition).
+    fn paint(self, line: &str) -> String {
+        let code = match self {
+            Self::Plain => return line.to_owned(),
+            Self::Bad => 31,
+            Self::Doubtful => 33,
+            Self::Faint => 2,
+        };
+        format!("\u{1b}[{code}m{line}\u{1b}[0m")
+    }
+}
+
 /// A table with one line for its heads, which are bold where `bold`.
 pub(crate) fn render(heads: &[&str], rows: &[Vec<String>], bold: bool) -> String {
+    render_toned(heads, rows, bold, |_| Tone::Plain)
+}
+
+/// As [`render`], with rows that stand out where `bold`.
+pub(crate) fn render_toned(heads: &[&str], rows: &[Vec<String>], bold: bool, tone: fn(&[String]) -> Tone) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     if !heads.is_empty() {
@@ -18,14 +45,16 @@ pub(crate) fn render(heads: &[&str], rows: &[Vec<String>], bold: bool) -> String
         column.set_padding((0, 2));
     }
     let mut out = String::new();
+    let above = usize::from(!heads.is_empty());
     for (place, line) in table.lines().enumerate() {
         let line = line.trim_end();
-        if place == 0 && bold && !heads.is_empty() {
-            out.push_str(&format!("\u{1b}[1m{line}\u{1b}[0m\n"));
-        } else {
-            out.push_str(line);
-            out.push('\n');
-        }
+        let shown = match place.checked_sub(above) {
+            _ if !bold => line.to_owned(),
+            None => format!("\u{1b}[1m{line}\u{1b}[0m"),
+            Some(row) => rows.get(row).map_or(Tone::Plain, |row| tone(row)).paint(line),
+        };
+        out.push_str(&shown);
+        out.push('\n');
     }
     out
 }

@@ -30,17 +30,30 @@ fn help_unknown_commands_and_wrong_flags() {
     check("-h", 0, "Service discovery", "");
     check("kv get -h", 0, "Shows values", "");
     check("membres", 127, "", "There is no command \"membres\"; did you mean \"members\"?");
-    check("kv gett x", 1, "", "'get'");
+    check(
+        "kv gett x",
+        1,
+        "",
+        "lictor kv has no command \"gett\"; did you mean \"get\"? All are listed by: lictor kv -h",
+    );
     check("kv", 1, "", "delete");
-    check("members -detaild", 1, "", "--detailed");
+    check("members -detaild", 1, "", "lictor members has no flag -detaild; did you mean -detailed? All are listed by:");
+    check("info -zzz", 1, "", "lictor info has no flag -zzz. All");
+    check("info web", 1, "", "lictor info takes no argument \"web\". All");
     check("version", 0, "lictor v", "");
     check("-version", 0, "lictor v", "");
     check("version -format=json", 0, "{", "");
     check("version -format=xml", 1, "", "there are only pretty and json");
+    check("members -format=xml", 1, "", "-format=xml: there are only pretty and json");
 }
 
 #[test]
 fn arguments_are_checked_before_anybody_is_asked() {
+    check("force-leave", 1, "", "A single node name must be specified to force leave.");
+    check("force-leave a b", 1, "", "A single node name must be specified to force leave.");
+    check("maint -enable -disable", 1, "", "Only one of -enable or -disable may be provided");
+    check("maint -disable -reason=x", 1, "", "Reason may only be provided with -enable");
+    check("maint -service=web", 1, "", "Service requires either -enable or -disable");
     check("join", 1, "", "At least one address to join must be specified.");
     check("validate", 1, "", "Must specify at least one config file or directory");
     check("kv get", 1, "", "Error! Missing KEY argument");

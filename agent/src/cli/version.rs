@@ -1,21 +1,20 @@
 //! `version`: lictor's own release, and the level of Consul that clients may count on.
 
+use super::format::{self, Format};
 use super::{Failure, Output, World};
 use crate::view::{CONSUL_LEVEL, VERSION};
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use serde_json::json;
 
 pub(crate) fn command() -> Command {
-    let format = Arg::new("format").long("format").value_name("FORMAT").help("pretty or json").default_value("pretty");
-    Command::new("version").about("Prints the version").args_override_self(true).arg(format)
+    Command::new("version").about("Prints the version").args_override_self(true).arg(format::flag())
 }
 
 pub(crate) fn run(matches: &ArgMatches, _: &World) -> Result<Output, Failure> {
-    match matches.get_one::<String>("format").map(String::as_str) {
-        Some("json") => Ok(Output::line(machine())),
-        Some("pretty") | None => Ok(Output::text(pretty())),
-        Some(other) => Err(Failure::Usage(format!("-format={other}: there are only pretty and json"))),
-    }
+    Ok(match Format::read(matches)? {
+        Format::Json => Output::line(machine()),
+        Format::Pretty => Output::text(pretty()),
+    })
 }
 
 fn pretty() -> String {

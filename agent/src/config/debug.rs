@@ -79,6 +79,8 @@ fn behaviour(r: &Resolved) -> Value {
         "TxnMaxReqLen": r.limits.txn_max_req_len, "HTTPMaxConnsPerClient": r.limits.http_max_conns_per_client,
         "HTTPResponseHeaders": r.response_headers.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "HTTPBlockEndpoints": r.block_endpoints, "DisableCoordinates": r.disable_coordinates,
+        "Telemetry": {"MetricsPrefix": r.telemetry.prefix, "DisableHostname": r.telemetry.hostname.is_empty(),
+                      "FilterDefault": r.telemetry.filter_default, "PrometheusEnabled": r.telemetry.prometheus},
         "Services": services, "Checks": checks,
     })
 }

@@ -56,7 +56,7 @@ impl Raw {
                     return Err(ConfigError::UnknownKey {
                         file: source.to_string(),
                         key: written,
-                        nearest: schema::nearest(&path),
+                        nearest: schema::nearest(&path).map(str::to_owned),
                     });
                 }
                 Place::Key(..) | Place::Block => {}

@@ -61,7 +61,7 @@ impl Settings<'_> {
         Ok(usize::try_from(number).unwrap_or(usize::MAX))
     }
 
-    fn duration(&self, path: &str, default: Duration) -> Duration {
+    pub(crate) fn duration(&self, path: &str, default: Duration) -> Duration {
         self.text(path).and_then(|text| parse_duration(text).ok()).unwrap_or(default)
     }
 
@@ -323,6 +323,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         dns_config: settings.dns_config()?,
         response_headers: settings.map("http_config.response_headers").into_iter().collect(),
         block_endpoints: settings.texts("http_config.block_endpoints"),
+        telemetry: rules::telemetry(&settings, host)?,
         services: settings.services()?,
         checks: settings.checks()?,
         debug: Value::Null,

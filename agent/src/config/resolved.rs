@@ -1,6 +1,7 @@
 //! The configuration as the rest of the agent sees it: complete, typed and checked.
 
 use super::address::HttpAddr;
+use crate::metrics::Telemetry;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -76,6 +77,7 @@ pub struct Resolved {
     /// Names as written, sorted.
     pub response_headers: Vec<(String, String)>,
     pub block_endpoints: Vec<String>,
+    pub telemetry: Telemetry,
 
     /// Definitions as written, already found valid by `ServiceSpec::parse` and `CheckSpec::parse`.
     pub services: Vec<Value>,

@@ -5,6 +5,7 @@ use super::error::ConfigError;
 use super::raw::Raw;
 use super::resolve::Settings;
 use super::resolved::Resolved;
+use crate::metrics::Telemetry;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::net::{IpAddr, SocketAddr};
@@ -253,4 +254,26 @@ pub(crate) fn unbuilt(raw: &Raw) -> Vec<String> {
         warnings.push(format!("{source}: accepted and not acted on yet: {}", paths.join(", ")));
     }
     warnings
+}
+
+/// The `telemetry` block, as far as figures are served by this agent itself.
+pub(crate) fn telemetry(settings: &Settings<'_>, host: &Host) -> Result<Telemetry, ConfigError> {
+    let mut filters = Vec::new();
+    for rule in settings.texts("telemetry.prefix_filter") {
+        filters.push(match (rule.strip_prefix('+'), rule.strip_prefix('-')) {
+            (Some(prefix), _) if !prefix.is_empty() => (prefix.to_owned(), true),
+            (_, Some(prefix)) if !prefix.is_empty() => (prefix.to_owned(), false),
+            _ => {
+                let problem = format!("{rule:?}: write +name or -name to show or hide what begins so");
+                return settings.refuse("telemetry.prefix_filter", problem);
+            }
+        });
+    }
+    Ok(Telemetry {
+        prefix: settings.text("telemetry.metrics_prefix").unwrap_or("consul").to_owned(),
+        hostname: if settings.on("telemetry.disable_hostname") { String::new() } else { host.hostname.clone() },
+        prometheus: !settings.duration("telemetry.prometheus_retention_time", Duration::ZERO).is_zero(),
+        filters,
+        filter_default: settings.flag("telemetry.filter_default").unwrap_or(true),
+    })
 }

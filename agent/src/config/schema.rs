@@ -47,7 +47,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         "server bootstrap disable_host_node_id leave_on_terminate skip_leave_on_interrupt log_json \
          enable_script_checks enable_local_script_checks discard_check_output \
          dns_config.allow_stale dns_config.enable_truncate dns_config.only_passing dns_config.disable_compression \
-         dns_config.enable_additional_node_meta_txt disable_coordinates disable_kv_key_validation",
+         dns_config.enable_additional_node_meta_txt telemetry.disable_hostname telemetry.filter_default disable_coordinates disable_kv_key_validation",
     ),
     (
         Built,
@@ -63,15 +63,15 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Text,
         "datacenter primary_datacenter acl_datacenter data_dir node_name node_id bind_addr advertise_addr \
          advertise_addr_ipv4 advertise_addr_ipv6 serf_lan client_addr addresses.dns addresses.http domain alt_domain \
-         encrypt log_level pid_file",
+         encrypt log_level pid_file telemetry.metrics_prefix",
     ),
     (
         Built,
         Duration,
         "retry_interval reconnect_timeout check_update_interval default_query_time max_query_time \
-         dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout",
+         dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout telemetry.prometheus_retention_time",
     ),
-    (Built, Texts, "retry_join start_join http_config.block_endpoints"),
+    (Built, Texts, "retry_join start_join http_config.block_endpoints telemetry.prefix_filter"),
     (Built, TextMap, "node_meta dns_config.service_ttl http_config.response_headers"),
     (Built, Definitions, "service services check checks"),
     (
@@ -91,8 +91,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Boolean,
         "disable_keyring_file disable_remote_exec disable_update_check disable_anonymous_signature disable_http_unprintable_char_filter \
          enable_central_service_config use_streaming_backend rpc.enable_streaming encrypt_verify_incoming \
-         encrypt_verify_outgoing dns_config.use_cache http_config.use_cache telemetry.disable_hostname \
-         telemetry.filter_default telemetry.enable_host_metrics telemetry.disable_per_tenancy_usage_metrics \
+         encrypt_verify_outgoing dns_config.use_cache http_config.use_cache telemetry.enable_host_metrics telemetry.disable_per_tenancy_usage_metrics \
          telemetry.retry_failed_connection telemetry.disable_compat_1.9 telemetry.disable_service_metrics \
          autopilot.cleanup_dead_servers autopilot.disable_upgrade_migration peering.enabled enable_acl_replication \
          tls_prefer_server_cipher_suites",
@@ -120,7 +119,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Text,
         "server_name license_path partition version protocol_version version_prerelease build_date ui_content_path \
          ui_config.content_path ui_config.metrics_provider ui_config.metrics_provider_options_json \
-         connect.ca_provider telemetry.metrics_prefix autopilot.redundancy_zone_tag autopilot.upgrade_version_tag \
+         connect.ca_provider autopilot.redundancy_zone_tag autopilot.upgrade_version_tag \
          autopilot.last_contact_threshold autopilot.server_stabilization_time \
          limits.request_limits.mode",
     ),
@@ -128,7 +127,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Later,
         Texts,
         "recursors retry_join_wan start_join_wan serf_lan_allowed_cidrs serf_wan_allowed_cidrs \
-         http_config.allow_write_http_from telemetry.prefix_filter telemetry.dogstatsd_tags",
+         http_config.allow_write_http_from telemetry.dogstatsd_tags",
     ),
     (Inert, Texts, "experiments"),
     (Inert, TextMap, "tagged_addresses"),
@@ -149,7 +148,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          retry_interval_wan reconnect_timeout_wan discovery_max_stale server_rejoin_age_max acl_ttl acl.policy_ttl \
          acl.role_ttl acl.token_ttl acl.disabled_ttl dns_config.recursor_timeout dns_config.cache_max_age \
          performance.grpc_keepalive_interval performance.grpc_keepalive_timeout limits.https_handshake_timeout \
-         limits.rpc_handshake_timeout limits.rpc_client_timeout telemetry.prometheus_retention_time",
+         limits.rpc_handshake_timeout limits.rpc_client_timeout",
     ),
     (Later, Anything, "watches config_entries segments cloud auto_config"),
     (
@@ -191,30 +190,9 @@ pub(crate) fn find(path: &str) -> Place {
 }
 
 /// The known path nearest to an unknown one, if any is near enough to be what was meant.
-pub(crate) fn nearest(path: &str) -> Option<String> {
+pub(crate) fn nearest(path: &str) -> Option<&'static str> {
     let blocks = KEYS.keys().filter_map(|key| key.rsplit_once('.').map(|(block, _)| block));
-    let near = |known: &&str| (distance(path, known), (*known).to_owned());
-    let best = KEYS.keys().copied().chain(blocks).map(|known| near(&known)).min()?;
-    (best.0 <= 2.max(path.len() / 4)).then_some(best.1)
-}
-
-/// Insertions, deletions, substitutions and swaps of neighbours between two words (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(128).collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut best = (last[j + 1] + 1).min(row[j] + 1).min(last[j] + usize::from(x != y));
-            if i > 0 && j > 0 && x == &b[j - 1] && &a[i - 1] == y {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or_default()
+    crate::nearest::nearest(path, KEYS.keys().copied().chain(blocks))
 }
 
 #[cfg(test)]
@@ -237,10 +215,10 @@ mod tests {
 
     #[test]
     fn near_words_are_suggested_and_far_ones_are_not() {
-        assert_eq!(nearest("datacentre").as_deref(), Some("datacenter"));
-        assert_eq!(nearest("node_nmae").as_deref(), Some("node_name"));
-        assert_eq!(nearest("ports.htpp").as_deref(), Some("ports.http"));
-        assert_eq!(nearest("performence").as_deref(), Some("performance"));
+        assert_eq!(nearest("datacentre"), Some("datacenter"));
+        assert_eq!(nearest("node_nmae"), Some("node_name"));
+        assert_eq!(nearest("ports.htpp"), Some("ports.http"));
+        assert_eq!(nearest("performence"), Some("performance"));
         assert_eq!(nearest("quite_another_thing"), None);
     }
 }

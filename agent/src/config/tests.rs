@@ -41,6 +41,23 @@ fn the_command_is_sound() {
 }
 
 #[test]
+fn figures_are_named_and_filtered_as_configured() {
+    let plain = loaded(AgentArgs { dev: true, ..AgentArgs::default() }).telemetry;
+    assert_eq!((plain.prefix.as_str(), plain.hostname.as_str(), plain.prometheus), ("consul", "box", false));
+    let text = r#"telemetry { metrics_prefix = "lictor" disable_hostname = true prometheus_retention_time = "24h"
+                              prefix_filter = ["+lictor.raft", "-lictor.rpc"] filter_default = false }"#;
+    let own = loaded(AgentArgs { dev: true, ..fragments(&[text]) });
+    assert_eq!(own.warnings, [""; 0]);
+    let own = own.telemetry;
+    assert_eq!((own.prefix.as_str(), own.hostname.as_str(), own.prometheus), ("lictor", "", true));
+    assert_eq!(own.filters, [("lictor.raft".to_owned(), true), ("lictor.rpc".to_owned(), false)]);
+    assert!(!own.filter_default);
+    let bad = fragments(&[r#"telemetry { prefix_filter = ["raft"] }"#]);
+    let error = load(AgentArgs { dev: true, ..bad }, &host()).expect_err("no sign").to_string();
+    assert!(error.contains("telemetry.prefix_filter") && error.contains("write +name or -name"), "{error}");
+}
+
+#[test]
 fn a_documented_server_loads() {
     let server = loaded(files(&["server.hcl"]));
     assert_eq!(server.datacenter, "east-aws");

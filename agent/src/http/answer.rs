@@ -55,7 +55,7 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     for (name, value) in encoded.headers {
         add(name, (*value).into());
     }
-    Reply { status: encoded.status, headers, body: encoded.body.clone() }
+    Reply { status: encoded.status, headers, body: encoded.body.clone(), stream: None }
 }
 
 fn decimal(number: u64) -> Cow<'static, str> {

@@ -2,6 +2,7 @@
 //! (`runtime/http.rs`), the internal RPC carries them as they are, tests build them by hand.
 
 use crate::http::filter::Filter;
+use crate::config::LogLevel;
 use crate::http::params::Params;
 use crate::local::Change;
 use bytes::Bytes;
@@ -75,19 +76,28 @@ pub struct Reply {
     /// Lower-case names.
     pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub body: Bytes,
+    /// What follows the body for as long as the client listens. Only the agent itself has such; it is never passed on.
+    #[serde(skip)]
+    pub stream: Option<Source>,
 }
 
 impl Reply {
     /// An empty body.
     #[must_use]
     pub const fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
+        Self { status, headers: Vec::new(), body: Bytes::new(), stream: None }
     }
 
     /// JSON that is ready to send.
     #[must_use]
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self::empty(200).with("content-type", "application/json").body(body)
+    }
+
+    /// Plain text that goes on for as long as somebody listens.
+    #[must_use]
+    pub fn stream(source: Source) -> Self {
+        Self { stream: Some(source), ..Self::empty(200) }.with("content-type", "text/plain; charset=utf-8")
     }
 
     /// Plain text, as all errors are: no newline at the end.
@@ -177,6 +187,22 @@ pub enum Act {
     Recover(Option<String>),
 }
 
+/// Where an answer without an end comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The agent's log from this level up.
+    Log { level: LogLevel, json: bool },
+}
+
+/// What only those around the agent can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survey {
+    /// The agent's figures.
+    Metrics { prometheus: bool },
+    /// The machine.
+    Host,
+}
+
 /// What a handler decides to do with a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
@@ -184,6 +210,8 @@ pub enum Plan {
     Read(Read),
     Write(Command, WriteAnswer),
     Act(Act),
+    Survey(Survey),
+    Stream(Source),
     /// Only the leader knows: the call goes there.
     Leader,
 }

@@ -20,6 +20,8 @@ pub mod route;
 pub mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::facts as test_facts;
 pub mod wire;
 
 use crate::time::Instant;

@@ -1,11 +1,12 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
 use super::answer::{self, Freshness};
-use super::call::{Act, Call, Method, Plan, Read, Reply};
+use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};
 use super::params::Params;
 use super::{Context, plan, wire};
 use crate::gossip::{Member, MemberStatus};
 use crate::local::{Change, Refused};
+use crate::metrics::Telemetry;
 use crate::time::Instant;
 use crate::view::{Facts, Leader, LocalView, Server, View};
 use lictor_catalog::model::{Check, CheckDefinition, Node, Service, ServiceAddress, Status};
@@ -24,7 +25,7 @@ struct World {
     facts: Facts,
 }
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts {
         node_name: "n1".into(),
         node_id: ID,
@@ -43,6 +44,7 @@ fn facts() -> Facts {
         debug_config: serde_json::json!({"Secret": "hidden"}),
         response_headers: vec![("X-Extra".to_owned(), "1".to_owned())],
         block_endpoints: vec!["/v1/agent/leave".to_owned()],
+        telemetry: Telemetry::default(),
     }
 }
 
@@ -92,7 +94,7 @@ fn local() -> LocalView {
         services: Arc::new([web(), api].into_iter().map(|s| (s.id.clone(), Arc::new(s))).collect()),
         checks: Arc::new(checks.into_iter().map(|c| (c.id.clone(), Arc::new(c))).collect()),
         node: Arc::new(Node { name: "n1".into(), meta: strings(&[("consul-version", "1.22.0")]), ..Node::default() }),
-        stats: Arc::new(BTreeMap::from([("agent".to_owned(), strings(&[("services", "2")]))])),
+        health_score: 0,
     }
 }
 
@@ -174,6 +176,8 @@ impl World {
                 answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call))
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
+            Plan::Survey(survey) => Reply::text(200, format!("{survey:?}")),
+            Plan::Stream(source) => Reply::text(200, format!("{source:?}")),
             Plan::Leader => Reply::text(200, "to the leader"),
         }
     }
@@ -359,11 +363,15 @@ fn the_agent_speaks_of_itself() {
     check("GET /v1/agent/members", world, &format!("200 [{member}]"));
     check("GET /v1/agent/members?wan=1", world, "200 []");
     let version = env!("CARGO_PKG_VERSION");
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    let stats = format!(
+        r#"{{"agent":{{"checks":"2","services":"2"}},"build":{{"lictor":"{version}","version":"1.22.0"}},"consul":{{"leader":"true","leader_addr":"127.0.0.1:8300","server":"true"}},"raft":{{"applied_index":"9","caught_up":"true","last_contact":"0","num_peers":"0","protocol_version":"3","state":"Leader","voters":"1"}},"runtime":{{"arch":"{arch}","os":"{os}"}},"serf_lan":{{"encrypted":"false","failed":"0","health_score":"0","left":"0","members":"1"}}}}"#
+    );
     check(
         "GET /v1/agent/self",
         world,
         &format!(
-            r#"200 {{"Config":{{"Datacenter":"dc1","PrimaryDatacenter":"dc1","NodeName":"n1","NodeID":"{ID}","Revision":"lictor-{version}","Server":true,"Version":"1.22.0","BuildDate":"1970-01-01T00:00:01Z"}},"DebugConfig":{{"Secret":"hidden"}},"Coord":null,"Member":{member},"Stats":{{"agent":{{"services":"2"}}}},"Meta":{{"consul-version":"1.22.0"}}}}"#
+            r#"200 {{"Config":{{"Datacenter":"dc1","PrimaryDatacenter":"dc1","NodeName":"n1","NodeID":"{ID}","Revision":"lictor-{version}","Server":true,"Version":"1.22.0","BuildDate":"1970-01-01T00:00:01Z"}},"DebugConfig":{{"Secret":"hidden"}},"Coord":null,"Member":{member},"Stats":{stats},"Meta":{{"consul-version":"1.22.0"}}}}"#
         ),
     );
     check("GET /v1/status/leader", world, r#"200 "127.0.0.1:8300""#);
@@ -380,6 +388,67 @@ fn the_agent_speaks_of_itself() {
     world.view.leading = false;
     check("GET /v1/operator/raft/configuration", world, "200 to the leader");
     assert_eq!(world.ask("GET /v1/operator/raft/configuration?stale").status, 200);
+}
+
+#[test]
+fn what_only_the_runtime_knows_is_asked_of_it() {
+    let world = &mut World::empty();
+    check("GET /v1/agent/host", world, "200 Host");
+    check("GET /v1/agent/metrics", world, "200 Metrics { prometheus: false }");
+    check("GET /v1/agent/metrics?format=json", world, "200 Metrics { prometheus: false }");
+    let refused = "415 Prometheus is not enabled since its retention time is not positive";
+    check("GET /v1/agent/metrics?format=prometheus", world, refused);
+    world.facts.telemetry.prometheus = true;
+    check("GET /v1/agent/metrics?format=prometheus", world, "200 Metrics { prometheus: true }");
+    for (accept, prometheus) in [
+        ("application/openmetrics-text; version=1.0.0", true),
+        ("text/html, text/plain;version=0.4.0", true),
+        ("text/plain", false),
+        ("application/json", false),
+    ] {
+        let call = Call { accept: accept.to_owned(), ..call("GET /v1/agent/metrics") };
+        assert_eq!(world.plan(&call), Plan::Survey(Survey::Metrics { prometheus }), "{accept}");
+    }
+    check("GET /v1/agent/monitor", world, "200 Log { level: Info, json: false }");
+    check("GET /v1/agent/monitor?loglevel=debug&logjson", world, "200 Log { level: Debug, json: true }");
+    check("GET /v1/agent/monitor?loglevel=loud", world, "400 Unknown log level: loud");
+}
+
+#[test]
+fn several_tags_and_several_pairs_of_node_meta_must_all_match() {
+    let world = &mut World::empty();
+    for (node, rack, tags) in [("a", "1", r#"["v1","blue"]"#), ("b", "1", r#"["v1"]"#), ("c", "2", r#"["v1","blue"]"#)]
+    {
+        let meta = format!(r#"{{"rack":"{rack}","room":"x:y"}}"#);
+        let body = format!(
+            r#"{{"Node":"{node}","Address":"10.0.0.1","NodeMeta":{meta},"Service":{{"Service":"web","Tags":{tags}}}}}"#
+        );
+        check(&format!("PUT /v1/catalog/register\n{body}"), world, "200 true");
+    }
+    for (query, expected) in [
+        ("tag=v1", "abc"),
+        ("tag=v1&tag=blue", "ac"),
+        ("tag=blue&tag=v1&node-meta=rack:1", "a"),
+        ("tag=green&tag=v1", ""),
+        ("node-meta=rack:1&node-meta=room:x:y", "ab"),
+        ("node-meta=rack:1&node-meta=rack:2", ""),
+    ] {
+        for path in ["catalog/service", "health/service"] {
+            let rows: serde_json::Value =
+                serde_json::from_slice(&world.ask(&format!("GET /v1/{path}/web?{query}")).body).expect("JSON");
+            let node = |row: &serde_json::Value| {
+                row["Node"]["Node"].as_str().or_else(|| row["Node"].as_str()).map(str::to_owned)
+            };
+            let nodes: String = rows.as_array().expect("a list").iter().filter_map(node).collect();
+            assert_eq!(nodes, expected, "{path}?{query}");
+        }
+    }
+    for (path, expected) in [("catalog/nodes?node-meta=rack:2", 1), ("catalog/services?node-meta=rack:3", 0)] {
+        let rows: serde_json::Value =
+            serde_json::from_slice(&world.ask(&format!("GET /v1/{path}")).body).expect("JSON");
+        let count = rows.as_array().map(Vec::len).or_else(|| rows.as_object().map(serde_json::Map::len));
+        assert_eq!(count, Some(expected), "{path}");
+    }
 }
 
 #[test]
@@ -670,7 +739,7 @@ proptest! {
                 let mut world = world;
                 world.apply(command);
             }
-            Plan::Answer(_) | Plan::Act(_) | Plan::Leader => {}
+            Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) | Plan::Leader => {}
         }
     }
 }

@@ -9,12 +9,13 @@ use super::gossip::{self, Answers};
 use super::handle::Handle;
 use super::http::{self, Connections};
 use super::hub::Hub;
+use super::monitor::Monitor;
 use super::probe::Prober;
 use super::rpc::client::Client;
 use super::rpc::server;
 use super::sockets::Sockets;
 use super::world::World;
-use super::{clock, core, join};
+use super::{clock, core, join, meter};
 use crate::agent::{self, Agent, Parts};
 use crate::checks::CheckSpec;
 use crate::config::{DnsConfig, Resolved};
@@ -103,7 +104,7 @@ fn identify(config: &Resolved) -> Result<Own, String> {
 ///
 /// # Errors
 /// A sentence that names the thing and the remedy.
-pub async fn start(config: &Resolved) -> Result<Running, String> {
+pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, String> {
     let Own { node_id, starts, mut dice, data_dir } = identify(config)?;
     let sockets = Sockets::bind(config).map_err(|error| error.to_string())?;
     let facts = Arc::new(facts(config, node_id));
@@ -143,8 +144,8 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
         client.sign(engine);
     }
     let hold = config.rpc_hold_timeout;
-    let dispatcher = Dispatcher::new(Arc::clone(&handle), Arc::clone(&hub), Arc::clone(&client), dice.split(), hold);
-    let dispatcher = Arc::new(dispatcher);
+    let (own, waiting, passing) = (Arc::clone(&handle), Arc::clone(&hub), Arc::clone(&client));
+    let dispatcher = Arc::new(Dispatcher::new(own, waiting, passing, monitor, dice.split(), hold));
     let dns = Arc::new(DnsParts::new(Arc::clone(&handle), Arc::clone(&client), dice.split()));
     let answers = Arc::new(Answers::default());
     let mut threads = Vec::new();
@@ -174,6 +175,7 @@ pub async fn start(config: &Resolved) -> Result<Running, String> {
         peers: Vec::new(),
     };
     let mut tasks = JoinSet::new();
+    tasks.spawn(meter::run(Arc::clone(&handle)));
     serve(&mut tasks, config, sockets, &handle, &dispatcher, &dns, &answers)?;
     let own = Arc::clone(&handle);
     let core = std::thread::Builder::new().name("agent".to_owned());
@@ -226,6 +228,7 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         debug_config: config.debug.clone(),
         response_headers: config.response_headers.clone(),
         block_endpoints: config.block_endpoints.clone(),
+        telemetry: config.telemetry.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::handle::Handle;
+use super::meter::Event;
 use super::world::World;
 use crate::agent::Agent;
 use std::sync::Arc;
@@ -31,7 +32,9 @@ pub fn run(mut agent: Agent, handle: &Arc<Handle>, mut world: World) {
             world.carry_out(effect);
         }
         let took = clock::now().since(begun);
+        handle.meter.counted(agent.counts());
         if took > SLOW {
+            handle.meter.count(Event::SlowTurn, 1);
             tracing::debug!(?took, effects = events, "a slow turn");
         }
     }

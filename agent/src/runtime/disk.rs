@@ -6,8 +6,10 @@
 use crate::consensus::Write;
 use crate::consensus::store::{States, Storage, WriteError};
 use crate::event::Event;
+use crate::runtime::clock;
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
+use crate::runtime::meter::Event as Figure;
 use bytes::Bytes;
 use lictor_catalog::Store;
 use std::sync::Arc;
@@ -83,8 +85,14 @@ impl Disk {
                     Err(problem) => tracing::error!("the log store cannot be opened again yet: {problem}"),
                 }
             }
+            let begun = clock::now();
             match self.storage.as_mut().map(|storage| storage.write(writes, states, sync)) {
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(())) => {
+                    let leading = self.handle.view.load().leading;
+                    let figure = if leading { Figure::DispatchLog } else { Figure::StoreLogs };
+                    self.handle.meter.took(figure, clock::now().since(begun));
+                    return Ok(());
+                }
                 Some(Err(error @ WriteError::Full(_))) => tracing::error!("{error}"),
                 Some(Err(error)) => return Err(error.to_string()),
                 None => {}

@@ -5,14 +5,17 @@ use crate::dice::Dice;
 use crate::effect::{Answer, Pushed};
 use crate::forward::{self, Attempt, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
-use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, WriteAnswer};
+use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, Survey, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
-use crate::http::{Context, options};
+use crate::http::{Context, options, wire};
 use crate::hub::{self, Found};
 use crate::rpc::{Answered, Forwarded, HOPS_MAX, Submission, Submitted, Unserved};
 use crate::runtime::clock;
 use crate::runtime::handle::{Handle, patience};
 use crate::runtime::hub::Hub;
+use crate::runtime::machine;
+use crate::runtime::meter::Event;
+use crate::runtime::monitor::Monitor;
 use crate::runtime::rpc::client::{Client, Failed};
 use crate::time::Instant;
 use crate::view::View;
@@ -35,6 +38,7 @@ pub struct Dispatcher {
     pub handle: Arc<Handle>,
     pub hub: Arc<Hub>,
     pub client: Arc<Client>,
+    pub monitor: Arc<Monitor>,
     pub dice: Mutex<Dice>,
     hold: Duration,
     recent: Mutex<Recent>,
@@ -96,8 +100,15 @@ impl Hold {
 
 impl Dispatcher {
     #[must_use]
-    pub fn new(handle: Arc<Handle>, hub: Arc<Hub>, client: Arc<Client>, dice: Dice, hold: Duration) -> Self {
-        Self { handle, hub, client, dice: Mutex::new(dice), hold, recent: Mutex::default() }
+    pub fn new(
+        handle: Arc<Handle>,
+        hub: Arc<Hub>,
+        client: Arc<Client>,
+        monitor: Arc<Monitor>,
+        dice: Dice,
+        hold: Duration,
+    ) -> Self {
+        Self { handle, hub, client, monitor, dice: Mutex::new(dice), hold, recent: Mutex::default() }
     }
 
     fn dice(&self) -> Dice {
@@ -106,30 +117,48 @@ impl Dispatcher {
 
     /// Answers a call that came in over HTTP, or from this agent itself.
     pub async fn serve(&self, call: Call) -> Reply {
-        let reply = match self.walk(&call, 0, clock::now() + PATIENCE).await {
-            Ok(reply) => reply,
-            Err(why) => forward::given_up(why),
+        let begun = clock::now();
+        let reply = match route::find(&self.handle.facts, &call) {
+            Route::Answer(reply) => reply,
+            Route::Route(route, rest) => {
+                let way = Way { call: &call, route, rest, hops: 0, deadline: begun + PATIENCE };
+                let reply = self.walk(&way).await.unwrap_or_else(forward::given_up);
+                self.served(route, &call, &reply, clock::now().since(begun));
+                reply
+            }
         };
         answer::finish(reply, &self.handle.facts)
     }
 
     /// Answers a call that another agent passed on.
     pub async fn serve_forwarded(&self, forwarded: Forwarded) -> Answered {
-        match self.walk(&forwarded.call, forwarded.hops, deadline(forwarded.budget_ms)).await {
+        self.handle.meter.count(Event::RpcRequest, 1);
+        let Forwarded { call, hops, budget_ms } = forwarded;
+        let way = match route::find(&self.handle.facts, &call) {
+            Route::Answer(reply) => return Answered::Reply(reply),
+            Route::Route(route, rest) => Way { call: &call, route, rest, hops, deadline: deadline(budget_ms) },
+        };
+        match self.walk(&way).await {
             Ok(reply) => Answered::Reply(reply),
             Err(why) => Answered::Unserved(why),
         }
     }
 
-    async fn walk(&self, call: &Call, hops: u8, deadline: Instant) -> Result<Reply, Unserved> {
-        let way = match route::find(&self.handle.facts, call) {
-            Route::Answer(reply) => return Ok(reply),
-            Route::Route(route, rest) => Way { call, route, rest, hops, deadline },
-        };
-        let mut hold = self.hold(hops, call.method != Method::Get);
+    /// Counts an answered call; changes of what the agent owns are told to those who debug it.
+    fn served(&self, route: &'static route::Route, call: &Call, reply: &Reply, took: Duration) {
+        self.handle.meter.served(route, took);
+        if route.place == Place::Agent && call.method != Method::Get {
+            let (method, path, from) = (call.method.as_str(), call.path.as_str(), call.source);
+            let from = from.map_or_else(|| "a unix socket".to_owned(), |from| from.to_string());
+            tracing::debug!(method, path, from, status = reply.status, latency = ?took, "request finished");
+        }
+    }
+
+    async fn walk(&self, way: &Way<'_>) -> Result<Reply, Unserved> {
+        let mut hold = self.hold(way.hops, way.call.method != Method::Get);
         loop {
             hold.begin();
-            let attempt = self.attempt(&way).await;
+            let attempt = self.attempt(way).await;
             if let Some(end) = self.weigh(&mut hold, attempt).await {
                 return end.map(|reply| reply.unwrap_or_else(forward::outcome_unknown));
             }
@@ -177,6 +206,7 @@ impl Dispatcher {
 
     /// Applies a command that another agent passed on.
     pub async fn submit_forwarded(&self, submission: Submission) -> Submitted {
+        self.handle.meter.count(Event::RpcRequest, 1);
         let Submission { command, hops, budget_ms } = submission;
         match self.try_to_submit(&command, hops, deadline(budget_ms)).await {
             Attempt::Done(outcome) => Submitted::Applied(outcome),
@@ -200,7 +230,9 @@ impl Dispatcher {
         let submission = Submission { command: command.clone(), hops: hops + 1, budget_ms };
         let mut unserved = Unserved::Unreachable;
         for server in servers {
-            match self.client.submit(server, &submission).await {
+            let submitted = self.client.submit(server, &submission).await;
+            self.passed(submitted.is_ok());
+            match submitted {
                 Ok(Submitted::Applied(outcome)) => return Attempt::Done(outcome),
                 Ok(Submitted::Unserved(why)) => unserved = why,
                 Err(Failed::NotSent | Failed::Refused(_)) => {}
@@ -228,6 +260,8 @@ impl Dispatcher {
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
             Plan::Act(act) => self.act(act).await,
+            Plan::Survey(survey) => Attempt::Done(self.survey(survey, way.call, &view).await),
+            Plan::Stream(source) => Attempt::Done(Reply::stream(source)),
             // It leads by now: the next try will see it.
             Plan::Leader => Attempt::Unserved(Unserved::NoLeader),
             Plan::Read(read) => self.read(view, read, way.deadline).await,
@@ -265,7 +299,9 @@ impl Dispatcher {
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let forwarded = Forwarded { call: way.call.clone(), hops: way.hops + 1, budget_ms };
-        match self.client.call(to, &forwarded, blocking).await {
+        let answered = self.client.call(to, &forwarded, blocking).await;
+        self.passed(answered.is_ok());
+        match answered {
             Ok(Answered::Reply(reply)) => Attempt::Done(reply),
             Ok(Answered::Unserved(why)) => Attempt::Unserved(why),
             Err(Failed::NotSent) => Attempt::Unserved(Unserved::Unreachable),
@@ -274,10 +310,37 @@ impl Dispatcher {
         }
     }
 
+    /// Counts what was passed to another server.
+    fn passed(&self, taken: bool) {
+        self.handle.meter.count(Event::ClientRpc, 1);
+        if !taken {
+            self.handle.meter.count(Event::ClientRpcFailed, 1);
+        }
+    }
+
     async fn propose(&self, way: &Way<'_>, command: Command, how: WriteAnswer) -> Attempt<Reply> {
         let pretty = options::pretty(&self.handle.facts, way.call);
         let proposed = forward::proposed(self.handle.write(command, way.deadline).await);
         proposed.map(|outcome| answer::write_reply(&outcome, how, pretty))
+    }
+
+    async fn survey(&self, survey: Survey, call: &Call, view: &View) -> Reply {
+        let local = self.handle.local.load_full();
+        let (facts, meter) = (&*self.handle.facts, &self.handle.meter);
+        let context = Context { view, local: &local, facts, now: clock::now() };
+        match survey {
+            Survey::Metrics { prometheus: true } => Reply::empty(200)
+                .with("content-type", "text/plain; version=0.0.4; charset=utf-8")
+                .body(wire::prometheus(&meter.total(&context), &facts.telemetry)),
+            Survey::Metrics { prometheus: false } => {
+                wire::reply(&context, call, &wire::Metrics::of(&meter.interval(&context), &facts.telemetry))
+            }
+            Survey::Host => {
+                // Files of /proc are quick, but that is no promise.
+                let host = tokio::task::spawn_blocking(machine::host).await;
+                wire::reply(&context, call, &host.unwrap_or_default())
+            }
+        }
     }
 
     async fn act(&self, act: Act) -> Attempt<Reply> {
@@ -294,6 +357,7 @@ impl Dispatcher {
 
     /// Answers a read here, once it is fresh enough, waiting if it blocks.
     async fn read(&self, mut view: Arc<View>, read: Read, deadline: Instant) -> Attempt<Reply> {
+        self.handle.meter.count(Event::RpcQuery, 1);
         let leased = view.lease_until.is_some_and(|until| clock::now() < until);
         if read.consistency == Consistency::Consistent || (read.consistency == Consistency::Default && !leased) {
             match self.fresh(deadline).await {
@@ -303,6 +367,7 @@ impl Dispatcher {
         }
         let found = match read.blocking {
             Some(blocking) => {
+                let _counted = self.handle.meter.blocks();
                 let jitter = self.dice().span(blocking.wait / 16);
                 let until = clock::now() + blocking.wait + jitter;
                 match self.hub.wait(&read, until).await {

@@ -4,7 +4,9 @@
 use crate::dice::Dice;
 use crate::runtime::clock;
 use crate::runtime::handle::Handle;
+use crate::runtime::meter::Event;
 use crate::runtime::rpc::client::Client;
+use crate::time::Instant;
 use crate::view::View;
 use lictor_catalog::Store;
 use lictor_catalog::store::Scope;
@@ -120,5 +122,15 @@ impl Source for Parts {
 
     fn now_unix(&self) -> u32 {
         u32::try_from(clock::unix_ms() / 1000).unwrap_or(u32::MAX)
+    }
+
+    fn moment(&self) -> u64 {
+        clock::now().0
+    }
+
+    fn answered(&self, messages: usize, since: u64) {
+        if messages > 0 {
+            self.handle.meter.took_each(Event::DomainQuery, messages, clock::now().since(Instant(since)));
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::event::Event;
 use crate::gossip::DialError;
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
+use crate::runtime::meter::Event as Figure;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::io;
@@ -52,6 +53,7 @@ pub async fn receive(socket: UdpSocket, handle: Arc<Handle>) {
     loop {
         // An error here is a neighbour's closed port reported late: nothing of ours is broken.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+        handle.meter.count(Figure::UdpReceived, length);
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
         let _ = handle.mailbox.push(Lane::Gossip, Event::Packet { from, bytes });
     }
@@ -66,6 +68,7 @@ pub async fn serve(listener: TcpListener, handle: Arc<Handle>, answers: Arc<Answ
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        handle.meter.count(Figure::TcpAccept, 1);
         let (handle, answers) = (Arc::clone(&handle), Arc::clone(&answers));
         tokio::spawn(async move {
             let _ = tokio::time::timeout(TIMEOUT, request(stream, &handle, &answers)).await;
@@ -81,6 +84,7 @@ async fn request(mut stream: TcpStream, handle: &Handle, answers: &Answers) -> i
     if handle.mailbox.push(Lane::Gossip, Event::GossipAsked { ticket, body }).is_ok()
         && let Ok(Ok(answer)) = tokio::time::timeout(TIMEOUT, answer).await
     {
+        handle.meter.count(Figure::TcpSent, answer.len());
         write_frame(&mut stream, &answer).await?;
     }
     answers.forget(ticket);
@@ -92,6 +96,8 @@ pub async fn dial(to: SocketAddr, dial: u64, body: Bytes, handle: Arc<Handle>) {
     let asked = async {
         let mut stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
+        handle.meter.count(Figure::TcpConnect, 1);
+        handle.meter.count(Figure::TcpSent, body.len());
         write_frame(&mut stream, &body).await?;
         read_frame(&mut stream).await
     };

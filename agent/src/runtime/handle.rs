@@ -8,6 +8,7 @@ use crate::http::call::Act;
 use crate::rpc::Unserved;
 use crate::runtime::clock;
 use crate::runtime::mailbox::{Lane, Mailbox};
+use crate::runtime::meter::{self, Meter};
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
 use arc_swap::ArcSwap;
@@ -28,6 +29,7 @@ pub struct Handle {
     pub mailbox: Mailbox,
     pub view: ArcSwap<View>,
     pub local: ArcSwap<LocalView>,
+    pub meter: Meter,
     /// Rises whenever leader, epoch or readiness change: whoever holds a call tries again.
     pub leadership: watch::Sender<u64>,
     /// Rises with every applied index: reads that wait for their read index look again.
@@ -44,6 +46,7 @@ impl Handle {
             mailbox: Mailbox::default(),
             view: ArcSwap::from_pointee(View::default()),
             local: ArcSwap::new(local),
+            meter: Meter::default(),
             leadership: watch::Sender::new(0),
             applied: watch::Sender::new(0),
             tickets: AtomicU64::new(1),
@@ -86,12 +89,31 @@ impl Handle {
 
     /// Proposes a command on this server.
     pub async fn write(&self, command: Command, deadline: Instant) -> Answer {
-        self.ask(deadline, |ticket| Event::Write { ticket, command }).await
+        let kind = match &command {
+            Command::Register(_) => Some(meter::Event::CatalogRegister),
+            Command::Deregister(_) => Some(meter::Event::CatalogDeregister),
+            Command::Kv(_) => Some(meter::Event::KvApply),
+            _ => None,
+        };
+        self.meter.count(meter::Event::RaftApply, 1);
+        let begun = clock::now();
+        let answer = self.ask(deadline, |ticket| Event::Write { ticket, command }).await;
+        let took = clock::now().since(begun);
+        if matches!(answer, Answer::Applied(_)) {
+            self.meter.took(meter::Event::CommitTime, took);
+            if let Some(kind) = kind {
+                self.meter.took(kind, took);
+            }
+        }
+        answer
     }
 
     /// Asks a quorum how far the truth reaches.
     pub async fn read_index(&self, deadline: Instant) -> Answer {
-        self.ask(deadline, |ticket| Event::ReadIndex { ticket }).await
+        let begun = clock::now();
+        let answer = self.ask(deadline, |ticket| Event::ReadIndex { ticket }).await;
+        self.meter.took(meter::Event::ConsistentRead, clock::now().since(begun));
+        answer
     }
 
     /// Has the agent do something.

@@ -1,16 +1,17 @@
 //! The one file that turns hyper's requests into [`Call`]s and [`Reply`]s into hyper's responses, over TCP and unix
 //! sockets, HTTP/1.1 and HTTP/2 alike. It decides nothing about what a call means.
 
-use crate::http::call::{Call, Method, Reply};
+use crate::http::call::{Call, Method, Reply, Source};
 use crate::http::params::Params;
 use crate::http::{answer, route};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::silence::unless_silent;
+use crate::runtime::monitor::Lines;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -135,7 +136,9 @@ where
     unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
-async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
+type Outgoing = Response<Either<Full<Bytes>, Lines>>;
+
+async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Outgoing {
     let gzip = wants_gzip(&request);
     let facts = &dispatcher.handle.facts;
     let Some((mut call, body)) = call(request, source) else {
@@ -159,7 +162,15 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
             }
         }
     }
-    respond(dispatcher.serve(call).await, gzip)
+    let reply = dispatcher.serve(call).await;
+    match reply.stream {
+        None => respond(reply, gzip),
+        Some(Source::Log { level, json }) => match dispatcher.monitor.listen(level, json) {
+            // Compressed lines would wait for each other.
+            Ok(lines) => respond(reply, false).map(|_empty| Either::Right(lines)),
+            Err(crowded) => respond(answer::finish(Reply::text(429, crowded.to_string()), facts), gzip),
+        },
+    }
 }
 
 fn wants_gzip(request: &Request<Incoming>) -> bool {
@@ -201,9 +212,9 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
     Some((call, body))
 }
 
-fn respond(reply: Reply, gzip: bool) -> Response<Full<Bytes>> {
-    let Reply { status, headers, body } = reply;
-    let mut response = Response::new(Full::default());
+fn respond(reply: Reply, gzip: bool) -> Outgoing {
+    let Reply { status, headers, body, stream: _ } = reply;
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().reserve(headers.len() + 2);
     for (name, value) in headers {
@@ -227,7 +238,7 @@ fn respond(reply: Reply, gzip: bool) -> Response<Full<Bytes>> {
     } else {
         body
     };
-    *response.body_mut() = Full::new(body);
+    *response.body_mut() = Either::Left(Full::new(body));
     response
 }
 

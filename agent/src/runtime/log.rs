@@ -1,6 +1,9 @@
 //! Log lines as Consul's readers expect them: `<RFC 3339> [INFO]  module: message key=value`.
 
-use std::fmt;
+use super::monitor::{Ear, Monitor};
+use crate::config::LogLevel;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use tracing::{Event, Level, Subscriber, field};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
@@ -9,6 +12,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 struct Lines {
@@ -35,13 +39,23 @@ impl field::Visit for Fields {
     }
 }
 
-const fn word(level: Level) -> &'static str {
+pub(super) fn level(event: &Event<'_>) -> LogLevel {
+    match *event.metadata().level() {
+        Level::TRACE => LogLevel::Trace,
+        Level::DEBUG => LogLevel::Debug,
+        Level::INFO => LogLevel::Info,
+        Level::WARN => LogLevel::Warn,
+        Level::ERROR => LogLevel::Error,
+    }
+}
+
+const fn threshold(level: LogLevel) -> Level {
     match level {
-        Level::TRACE => "TRACE",
-        Level::DEBUG => "DEBUG",
-        Level::INFO => "INFO",
-        Level::WARN => "WARN",
-        Level::ERROR => "ERROR",
+        LogLevel::Trace => Level::TRACE,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error => Level::ERROR,
     }
 }
 
@@ -59,39 +73,69 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let level = word(*event.metadata().level());
-        let module = module(event.metadata().target());
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        if self.json {
-            let mut object = serde_json::Map::new();
-            let mut set = |key: &str, value: String| object.insert(key.to_owned(), value.into());
-            set("@level", level.to_lowercase());
-            set("@message", fields.message);
-            set("@module", module);
-            set("@timestamp", time);
-            for (key, value) in fields.rest {
-                set(key, value);
-            }
-            return writeln!(writer, "{}", serde_json::Value::Object(object));
-        }
-        let level = format!("[{level}]");
-        write!(writer, "{time} {level:<7} {module}: {}", fields.message)?;
-        for (key, value) in fields.rest {
-            write!(writer, " {key}={value}")?;
-        }
-        writeln!(writer)
+        writer.write_str(&line(event, self.json))
     }
 }
 
-/// Begins to log to standard output.
-pub fn start(level: Level, json: bool) {
-    // Libraries speak up when something is wrong, not at every packet.
-    let targets =
-        Targets::new().with_default(Level::WARN).with_target("lictor", level).with_target("lictor_agent", level);
-    let targets = targets.with_target("lictor_dns", level);
+/// An event as one line, with the line's end.
+pub(super) fn line(event: &Event<'_>, json: bool) -> String {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    compose(json, level(event), &module(event.metadata().target()), fields)
+}
+
+/// A line of the monitor's own, as if it had been logged.
+pub(super) fn own_line(json: bool, message: &str) -> String {
+    compose(json, LogLevel::Warn, "agent.monitor", Fields { message: message.to_owned(), rest: Vec::new() })
+}
+
+fn compose(json: bool, level: LogLevel, module: &str, fields: Fields) -> String {
+    let mut time = String::new();
+    // A line without its time is better than none.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    if json {
+        let mut object = serde_json::Map::new();
+        let mut set = |key: &str, value: String| object.insert(key.to_owned(), value.into());
+        set("@level", level.name().to_lowercase());
+        set("@message", fields.message);
+        set("@module", module.to_owned());
+        set("@timestamp", time);
+        for (key, value) in fields.rest {
+            set(key, value);
+        }
+        return format!("{}\n", serde_json::Value::Object(object));
+    }
+    let level = format!("[{}]", level.name());
+    let mut line = format!("{time} {level:<7} {module}: {}", fields.message);
+    for (key, value) in fields.rest {
+        let _ = write!(line, " {key}={value}");
+    }
+    line.push('\n');
+    line
+}
+
+/// Libraries speak up when something is wrong, not at every packet.
+fn targets(level: LogLevel) -> Targets {
+    let own = threshold(level);
+    let others = own.min(Level::WARN);
+    Targets::new()
+        .with_default(others)
+        .with_target("lictor", own)
+        .with_target("lictor_agent", own)
+        .with_target("lictor_dns", own)
+}
+
+/// Begins to log to standard output, and to whoever listens.
+#[must_use]
+pub fn start(level: LogLevel, json: bool) -> Arc<Monitor> {
+    let (heard, handle) = reload::Layer::new(Targets::new());
+    let monitor = Monitor::new(Box::new(move |level| {
+        // It fails only when there is no log.
+        let _ = handle.reload(level.map_or_else(Targets::new, targets));
+    }));
     let lines = tracing_subscriber::fmt::layer().event_format(Lines { json }).with_writer(std::io::stdout);
-    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+    let ear = Ear(Arc::clone(&monitor));
+    let _ =
+        tracing_subscriber::registry().with(lines.with_filter(targets(level))).with(ear.with_filter(heard)).try_init();
+    monitor
 }

@@ -15,7 +15,10 @@ pub mod http;
 pub mod hub;
 pub mod join;
 pub mod log;
+pub mod machine;
 pub mod mailbox;
+pub mod meter;
+pub mod monitor;
 pub mod probe;
 pub mod rpc;
 pub mod silence;
@@ -43,7 +46,7 @@ const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// Runs an agent until it is told to end. The exit code is Consul's: 0 after a graceful leave, else 1.
 #[must_use]
 pub fn run(config: Resolved) -> ExitCode {
-    log::start(level(&config), config.log.json);
+    let monitor = log::start(config.log.level, config.log.json);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -60,7 +63,7 @@ pub fn run(config: Resolved) -> ExitCode {
         Err(error) => return refuse(&format!("the system gives no threads: {error}")),
     };
     let code = runtime.block_on(async {
-        match assemble::start(&config).await {
+        match assemble::start(&config, monitor).await {
             Ok(running) => {
                 print(&banner(&config, Some(running.node_id)));
                 let pid_file = PidFile::write(config.pid_file.as_deref());
@@ -109,17 +112,6 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-const fn level(config: &Resolved) -> tracing::Level {
-    use crate::config::LogLevel;
-    match config.log.level {
-        LogLevel::Trace => tracing::Level::TRACE,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Error => tracing::Level::ERROR,
     }
 }
 

@@ -8,6 +8,7 @@ use super::gossip::{self, Answers};
 use super::handle::Handle;
 use super::hub::Hub;
 use super::mailbox::Lane;
+use super::meter::Event as Figure;
 use super::probe::Prober;
 use super::rpc::client::Client;
 use crate::consensus::News;
@@ -49,6 +50,7 @@ impl World {
             Effect::Packet { to, bytes } => {
                 // Lost packets are gossip's daily bread.
                 let _ = self.packets.send_to(&bytes, to);
+                self.handle.meter.count(Figure::UdpSent, bytes.len());
             }
             Effect::Dial { to, dial, body } => {
                 tokio::spawn(gossip::dial(to, dial, body, Arc::clone(&self.handle)));
@@ -108,6 +110,11 @@ impl World {
         let readiness = |view: &View| (view.leader.clone(), view.leading, view.epoch, view.caught_up);
         if readiness(&old) != readiness(&view) {
             self.handle.leadership.send_modify(|changes| *changes += 1);
+        }
+        if view.leading && !old.leading {
+            self.handle.meter.count(Figure::StateLeader, 1);
+        } else if !view.leading && view.leader.is_some() && view.leader != old.leader {
+            self.handle.meter.count(Figure::StateFollower, 1);
         }
         if old.applied != view.applied {
             self.handle.applied.send_replace(view.applied.0);

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::gossip::{Gossip, GossipConfig, Identity};
 use crate::hub::Hub;
 use crate::local::{LocalOptions, Owned, OwnedConfig, SyncOptions};
+use crate::metrics::Telemetry;
 use crate::rpc::{Hello, VERSION};
 use crate::runtime::mailbox::{LANES, Lane};
 use crate::server::role::{Role, RoleConfig};
@@ -254,6 +255,7 @@ impl Node {
             debug_config: serde_json::Value::Null,
             response_headers: Vec::new(),
             block_endpoints: Vec::new(),
+            telemetry: Telemetry::default(),
         }
     }
 

@@ -139,6 +139,10 @@ impl World {
         match plan {
             Plan::Answer(reply) => self.tried(node, number, Attempt::Done(Fruit::Reply(reply))),
             Plan::Act(act) => self.act(node, number, act),
+            Plan::Survey(_) | Plan::Stream(_) => {
+                let reply = Reply::text(501, "a simulated agent stands on no machine and writes no log");
+                self.tried(node, number, Attempt::Done(Fruit::Reply(reply)));
+            }
             Plan::Leader => self.tried(node, number, Attempt::Unserved(Unserved::NoLeader)),
             Plan::Read(read) => self.read(node, number, view, read),
             Plan::Write(command, how) => {

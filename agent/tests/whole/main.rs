@@ -10,4 +10,5 @@ mod dig;
 mod endpoint;
 mod faces;
 mod faults;
+mod operate;
 mod road;

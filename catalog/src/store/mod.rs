@@ -59,6 +59,18 @@ impl Store {
         self.feature_level
     }
 
+    /// How many rows there are.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            nodes: self.nodes.len(),
+            services: self.services.names().len(),
+            instances: self.services.len(),
+            checks: self.checks.len(),
+            keys: self.kv.len(),
+        }
+    }
+
     /// A node by its name, in whatever case.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
@@ -110,6 +122,21 @@ impl Store {
     }
 }
 
+/// How many rows a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Nodes.
+    pub nodes: usize,
+    /// Names of services.
+    pub services: usize,
+    /// Instances of services.
+    pub instances: usize,
+    /// Checks.
+    pub checks: usize,
+    /// Keys.
+    pub keys: usize,
+}
+
 /// Sizes only: a store may hold a million rows.
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,10 +145,7 @@ impl fmt::Debug for Store {
             .field("time_ms", &self.time_ms)
             .field("feature_level", &self.feature_level)
             .field("scope", &self.scope)
-            .field("nodes", &self.nodes.len())
-            .field("services", &self.services.len())
-            .field("checks", &self.checks.len())
-            .field("keys", &self.kv.len())
+            .field("sizes", &self.sizes())
             .finish()
     }
 }

@@ -1,9 +1,10 @@
 //! `catalog nodes`: all nodes, or those that have a service.
 
+use crate::cli::format::{self, Format};
 use crate::cli::{Failure, Output, World, client, table};
 use crate::config::flags::switch;
 use clap::{Arg, ArgMatches, Command};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub(crate) fn command() -> Command {
@@ -16,10 +17,11 @@ pub(crate) fn command() -> Command {
         text("near", "NODE", "Sort by round-trip time from this node; _agent is the agent's own"),
         super::node_meta_flag(),
         text("service", "NAME", "Only nodes with this service"),
+        format::flag(),
     ]))
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Node {
     #[serde(rename = "ID")]
@@ -43,6 +45,7 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     let mut query = super::node_meta(matches)?;
     query.extend(text("near").map(|near| ("near", near.clone())));
     query.extend(text("filter").map(|filter| ("filter", filter.clone())));
+    let format = Format::read(matches)?;
     let client = world.client(matches)?;
     let doing = || Failure::doing("Error listing nodes");
     let mut nodes: Vec<Node> = match text("service") {
@@ -58,6 +61,9 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     nodes.retain(|node| seen.insert((node.id.clone(), node.node.clone())));
     if text("near").is_none() {
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    }
+    if format == Format::Json {
+        return Ok(format::json(&nodes));
     }
     Ok(show(&nodes, matches.get_one::<bool>("detailed") == Some(&true), world.bold))
 }

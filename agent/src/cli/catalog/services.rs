@@ -1,5 +1,6 @@
 //! `catalog services`: the names of all services, or of one node's.
 
+use crate::cli::format::{self, Format};
 use crate::cli::{Failure, Output, World, client, table};
 use crate::config::flags::switch;
 use clap::{Arg, ArgMatches, Command};
@@ -11,6 +12,7 @@ pub(crate) fn command() -> Command {
         Arg::new("node").long("node").value_name("NODE").help("Only services of this node, by name or id"),
         super::node_meta_flag(),
         switch("tags", "Show the services' tags"),
+        format::flag(),
     ]))
 }
 
@@ -32,6 +34,7 @@ struct Instance {
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
     let query = super::node_meta(matches)?;
+    let format = Format::read(matches)?;
     let client = world.client(matches)?;
     let doing = || Failure::doing("Error listing services");
     let names: Names = match matches.get_one::<String>("node").filter(|node| !node.is_empty()) {
@@ -50,6 +53,9 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
             names
         }
     };
+    if format == Format::Json {
+        return Ok(format::json(&names));
+    }
     Ok(show(&names, matches.get_one::<bool>("tags") == Some(&true)))
 }
 

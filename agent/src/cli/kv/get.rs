@@ -1,11 +1,12 @@
 //! `kv get`: one value as it is, or what is known about it, or many.
 
+use crate::cli::format::{self, Format};
 use crate::cli::{Failure, Output, World, client};
 use crate::config::flags::switch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgMatches, Command};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) fn command() -> Command {
     client::server_options(Command::new("get").about("Shows values").args([
@@ -14,11 +15,12 @@ pub(crate) fn command() -> Command {
         switch("keys", "Show keys under a prefix instead of values"),
         switch("recurse", "Show all keys under a prefix"),
         Arg::new("separator").long("separator").value_name("TEXT").help("With -keys, stop at this").default_value("/"),
+        format::flag(),
         super::positional(),
     ]))
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Pair {
     key: String,
@@ -39,6 +41,7 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     if key.is_empty() && !on("keys") && !on("recurse") {
         return Err(Failure::Usage("Error! Missing KEY argument".to_owned()));
     }
+    let json = Format::read(matches)? == Format::Json;
     let client = world.client(matches)?;
     let mut query = Vec::new();
     if on("keys") {
@@ -52,10 +55,16 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     match answer.status {
         200 if on("keys") => {
             let keys: Vec<String> = client.parse(&answer.body).map_err(doing())?;
+            if json {
+                return Ok(format::json(&keys));
+            }
             Ok(Output::text(keys.into_iter().fold(String::new(), |all, key| all + &key + "\n")))
         }
         200 => {
             let pairs: Vec<Pair> = client.parse(&answer.body).map_err(doing())?;
+            if json {
+                return Ok(format::json(&pairs));
+            }
             let stdout = if on("detailed") {
                 detailed(&pairs, on("base64"))
             } else {
@@ -63,6 +72,7 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
             };
             Ok(Output { stdout, ..Output::default() })
         }
+        404 if json && (on("keys") || on("recurse")) => Ok(format::json(&[(); 0])),
         404 if on("keys") || on("recurse") => Ok(Output::default()),
         404 => Err(Failure::Refused(format!("Error! No key exists at: {key}"))),
         _ => Err(doing()(answer.refused())),

@@ -1,16 +1,18 @@
 //! `operator raft`: the servers' consensus.
 
+use crate::cli::format::{self, Format};
 use crate::cli::{Failure, Output, World, client, table};
 use crate::config::flags::switch;
 use clap::{Arg, ArgMatches, Command};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
 
 pub(crate) fn list_peers_command() -> Command {
     client::server_options(
         Command::new("list-peers")
             .about("Lists the servers of the configuration")
-            .arg(switch("detailed", "Accepted; all columns are always shown")),
+            .arg(switch("detailed", "Accepted; all columns are always shown"))
+            .arg(format::flag()),
     )
 }
 
@@ -140,7 +142,7 @@ struct Configuration {
     servers: Vec<Server>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Server {
     #[serde(rename = "ID")]
@@ -154,11 +156,15 @@ struct Server {
 }
 
 pub(crate) fn list_peers(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let format = Format::read(matches)?;
     let configuration: Configuration = world
         .client(matches)?
         .get("/v1/operator/raft/configuration", &[])
         .map_err(Failure::doing("Error getting peers"))?;
-    Ok(Output::text(show(&configuration.servers, world.bold)))
+    Ok(match format {
+        Format::Pretty => Output::text(show(&configuration.servers, world.bold)),
+        Format::Json => format::json(&configuration.servers),
+    })
 }
 
 fn show(servers: &[Server], bold: bool) -> String {

@@ -1,6 +1,6 @@
 //! `services deregister`: by id, or whatever files define.
 
-use crate::cli::{Failure, Output, World, client};
+use crate::cli::{Failure, Output, World, client, maint};
 use clap::{Arg, ArgMatches, Command};
 use std::path::PathBuf;
 
@@ -35,14 +35,11 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     let client = world.client(matches)?;
     let mut lines = String::new();
     for id in ids {
-        client
-            .expect(
-                reqwest::Method::PUT,
-                &format!("/v1/agent/service/deregister/{}", client::escape(&id)),
-                &[],
-                Vec::new(),
-            )
-            .map_err(Failure::doing(format!("Error deregistering service {id:?}")))?;
+        let path = format!("/v1/agent/service/deregister/{}", client::escape(&id));
+        if let Err(error) = client.expect(reqwest::Method::PUT, &path, &[], Vec::new()) {
+            let hint = if error.is_not_found() { maint::nearest_service(&client, &id) } else { None };
+            return Err(Failure::doing(format!("Error deregistering service {id:?}"))(error).hint(hint));
+        }
         lines.push_str(&format!("Deregistered service: {id}\n"));
     }
     Ok(Output::text(lines))

@@ -1,5 +1,6 @@
 //! `agent/self` and `agent/version`: who this agent is and what it runs with.
 
+use super::stats::{Stats, stats};
 use crate::http::Context;
 use crate::http::call::{Call, Plan, Reply};
 use crate::http::wire::{self, WireMember};
@@ -20,7 +21,7 @@ struct Identity<'a> {
     /// `null` while no coordinate is known.
     coord: Option<()>,
     member: Option<WireMember<'a>>,
-    stats: &'a BTreeMap<String, BTreeMap<String, String>>,
+    stats: Stats,
     meta: &'a BTreeMap<String, String>,
 }
 
@@ -71,7 +72,7 @@ pub fn show(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> 
         debug_config: &facts.debug_config,
         coord: None,
         member: context.local.members.iter().find(|member| member.id == facts.node_id).map(WireMember::from),
-        stats: &context.local.stats,
+        stats: stats(context),
         meta: &context.local.node.meta,
     };
     Ok(Plan::Answer(wire::reply(context, call, &identity)))

@@ -3,6 +3,8 @@
 pub mod checks;
 pub mod health;
 pub mod identity;
+pub mod insight;
 pub mod maintenance;
 pub mod members;
 pub mod services;
+pub mod stats;

@@ -8,6 +8,7 @@ mod check;
 mod go;
 mod hash;
 mod kv;
+mod metrics;
 mod node;
 mod rows;
 mod service;
@@ -15,6 +16,7 @@ mod service;
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
 pub use hash::content_hash;
+pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
 
 use super::Context;

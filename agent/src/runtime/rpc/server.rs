@@ -8,6 +8,7 @@ use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Signatu
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::mailbox::Lane;
 use crate::runtime::silence::unless_silent;
+use crate::runtime::meter::Event as Figure;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -39,6 +40,7 @@ pub async fn serve(listener: TcpListener, dispatcher: Arc<Dispatcher>) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        dispatcher.handle.meter.count(Figure::RpcAccept, 1);
         let dispatcher = Arc::clone(&dispatcher);
         tokio::spawn(async move {
             connection(stream, dispatcher).await;
