@@ -1,3 +1,11 @@
-//! Programs to copy from. Each speaks HTTP to an agent as any client in any language would, and uses nothing of lictor.
+//! Programs to copy from, and programs that show what lictor does.
 //!
-//! `cargo run -p lictor-examples --example register` needs an agent: `cargo run --release -- agent -dev`.
+//! `register`, `srv_lookup` and `sidecar` are for copying: each speaks HTTP and DNS to the agent beside it, as a client in
+//! any language would, and uses nothing of this project, not even this library. They need an agent:
+//! `cargo run --release -- agent -dev`.
+//!
+//! `three_servers`, `load` and `figures` bring their own cluster of real agents, by [`cluster`].
+//!
+//! Each runs by its name alone: `cargo run --example register`.
+
+pub mod cluster;
