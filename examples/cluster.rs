@@ -117,6 +117,11 @@ impl Cluster {
         Ok(agent)
     }
 
+    /// The client behind `get` and `put`, for what they leave out: headers, other addresses.
+    pub fn http(&self) -> &Client {
+        &self.http
+    }
+
     /// The body of a successful answer.
     pub async fn get(&self, agent: &Agent, path: &str) -> Result<String> {
         Ok(self.http.get(agent.url(path)).send().await?.error_for_status()?.text().await?)
@@ -137,7 +142,7 @@ impl Cluster {
         until("a leader", async || {
             for asked in servers.iter().filter(|server| server.runs()) {
                 let Ok(leader) = self.get(asked, "/v1/status/leader").await else { continue };
-                let leads = |server: &Agent| server.runs() && leader == format!("\"{}:8300\"", server.ip);
+                let leads = |server: &Agent| server.runs() && leader.trim() == format!("\"{}:8300\"", server.ip);
                 if let Some(found) = servers.iter().position(leads) {
                     return Some(found);
                 }
