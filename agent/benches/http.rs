@@ -62,8 +62,8 @@ fn instance(number: u64) -> Instance {
 fn health_service(bencher: Bencher<'_, '_>, instances: u64) {
     let query = Query::HealthService { name: "web".to_owned(), tags: vec![], meta: vec![], passing: true };
     let rows = Rows::Instances((0..instances).map(instance).collect());
-    let size = encode(&query, &rows, Encoding::default(), "dc1").body.len();
-    bencher.counter(BytesCount::new(size)).bench(|| encode(&query, &rows, Encoding::default(), "dc1"));
+    let size = encode(&query, &rows, &Encoding::default(), "dc1").body.len();
+    bencher.counter(BytesCount::new(size)).bench(|| encode(&query, &rows, &Encoding::default(), "dc1"));
 }
 
 #[divan::bench]

@@ -1,6 +1,7 @@
 //! A request and its answer as plain values, and what a handler may ask for. One file adapts hyper to them
 //! (`runtime/http.rs`), the internal RPC carries them as they are, tests build them by hand.
 
+use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::local::Change;
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use lictor_catalog::{Command, Index, Query};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The methods that any of our endpoints has, and one for all others.
@@ -126,13 +128,15 @@ pub struct Blocking {
 }
 
 /// How rows become bytes. Equal (query, encoding) has equal bytes at equal index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Encoding {
     pub pretty: bool,
     /// A key's value as it is (`?raw`).
     pub raw: bool,
     /// A node's services as a list instead of a map (`catalog/node-services`).
     pub list: bool,
+    /// Which rows are left out (`?filter=`).
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// A read of the catalog.

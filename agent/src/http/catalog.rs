@@ -1,8 +1,10 @@
 //! `/v1/catalog/...`: nodes and services, and registering them by hand.
 
 use super::call::{Call, Encoding, Plan, Reply, WriteAnswer};
+use super::filter::shape;
 use super::{Context, body, options, registration, wire};
 use lictor_catalog::{Command, Query};
+use std::sync::Arc;
 
 /// Datacenters that this one knows: itself, until there are links to others.
 pub fn datacenters(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
@@ -10,13 +12,11 @@ pub fn datacenters(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, 
 }
 
 pub fn nodes(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::unfiltered(call)?;
-    options::read(context, call, Query::Nodes { meta: options::node_meta(call) })
+    options::read_list(context, call, Query::Nodes { meta: options::node_meta(call) }, shape::NODE)
 }
 
 pub fn services(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::unfiltered(call)?;
-    options::read(context, call, Query::Services { meta: options::node_meta(call) })
+    options::read_list(context, call, Query::Services { meta: options::node_meta(call) }, shape::SERVICE_NAME)
 }
 
 /// The instances of a service, without their checks.
@@ -24,10 +24,9 @@ pub fn service(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, R
     if name.is_empty() {
         return Err(Reply::text(400, "Missing service name"));
     }
-    options::unfiltered(call)?;
     let query =
         Query::ServiceNodes { name: name.to_owned(), tags: options::tags(call), meta: options::node_meta(call) };
-    options::read(context, call, query)
+    options::read_list(context, call, query, shape::CATALOG_SERVICE)
 }
 
 /// A node with its services as a map.
@@ -44,9 +43,9 @@ fn node_as(context: &Context<'_>, call: &Call, name: &str, list: bool) -> Result
     if name.is_empty() {
         return Err(Reply::text(400, "Missing node name"));
     }
-    options::unfiltered(call)?;
     let query = Query::Node { name: name.to_owned() };
-    options::read_as(context, call, query, Encoding { list, ..Encoding::default() })
+    let filter = options::filter(call, shape::SERVICE)?.map(Arc::new);
+    options::read_as(context, call, query, Encoding { list, filter, ..Encoding::default() })
 }
 
 pub fn register(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {

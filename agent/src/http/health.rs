@@ -1,6 +1,7 @@
 //! `/v1/health/...`: checks, and instances with their checks.
 
 use super::call::{Call, Plan, Reply};
+use super::filter::shape;
 use super::{Context, options};
 use lictor_catalog::{Query, Status};
 
@@ -11,34 +12,31 @@ fn named(rest: &str, missing: &'static str) -> Result<String, Reply> {
 /// The checks of a node.
 pub fn node(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     let name = named(rest, "Missing node name")?;
-    options::unfiltered(call)?;
-    options::read(context, call, Query::HealthNode { name })
+    options::read_list(context, call, Query::HealthNode { name }, shape::CHECK)
 }
 
 /// The checks of a service.
 pub fn checks(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     let service = named(rest, "Missing service name")?;
-    options::unfiltered(call)?;
-    options::read(context, call, Query::HealthChecks { service, meta: options::node_meta(call) })
+    let query = Query::HealthChecks { service, meta: options::node_meta(call) };
+    options::read_list(context, call, query, shape::CHECK)
 }
 
 /// The instances of a service with their checks. `?near=` changes nothing while no coordinates are known.
 pub fn service(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     let name = named(rest, "Missing service name")?;
-    options::unfiltered(call)?;
     let (tags, meta, passing) = (options::tags(call), options::node_meta(call), options::passing(call)?);
-    options::read(context, call, Query::HealthService { name, tags, meta, passing })
+    options::read_list(context, call, Query::HealthService { name, tags, meta, passing }, shape::HEALTH)
 }
 
 /// All checks in a state.
 pub fn state(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     let word = named(rest, "Missing check state")?;
-    options::unfiltered(call)?;
     let state = match word.as_str() {
         "any" => None,
         other => Some(Status::parse(other).ok_or_else(|| {
             Reply::text(400, format!("Invalid check state {other:?}: use any, passing, warning or critical"))
         })?),
     };
-    options::read(context, call, Query::HealthState { state, meta: options::node_meta(call) })
+    options::read_list(context, call, Query::HealthState { state, meta: options::node_meta(call) }, shape::CHECK)
 }

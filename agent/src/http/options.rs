@@ -2,9 +2,12 @@
 
 use super::Context;
 use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply};
+use super::filter::Filter;
+use super::filter::shape::Fields;
 use crate::time::parse_duration;
 use crate::view::Facts;
 use lictor_catalog::{Index, Query};
+use std::sync::Arc;
 
 /// Whether the answer is indented: `?pretty`, or always under `-dev`.
 #[must_use]
@@ -15,6 +18,12 @@ pub fn pretty(facts: &Facts, call: &Call) -> bool {
 /// The plan of a read of the catalog, with the call's consistency, blocking and form.
 pub fn read(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Reply> {
     read_as(context, call, query, Encoding::default())
+}
+
+/// As [`read`], for lists whose rows have these fields and can be filtered.
+pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Fields) -> Result<Plan, Reply> {
+    let filter = filter(call, fields)?.map(Arc::new);
+    read_as(context, call, query, Encoding { filter, ..Encoding::default() })
 }
 
 /// As [`read`], for endpoints with a form of their own.
@@ -90,15 +99,11 @@ fn cache_control(header: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-/// Refuses `?filter=` on lists that will support it: a list silently unfiltered would be a wrong answer.
-pub fn unfiltered(call: &Call) -> Result<(), Reply> {
-    match call.params.get("filter") {
-        None | Some("") => Ok(()),
-        Some(_) => Err(Reply::text(
-            500,
-            "Failed to create boolean expression evaluator: filters are not supported by this release of lictor yet",
-        )),
-    }
+/// `?filter=`, compiled for rows with these fields.
+pub fn filter(call: &Call, fields: Fields) -> Result<Option<Filter>, Reply> {
+    let source = call.params.get("filter").filter(|source| !source.is_empty());
+    let compiled = source.map(|source| Filter::compile(source, fields)).transpose();
+    compiled.map_err(|bad| Reply::text(400, bad.to_string()))
 }
 
 /// `?node-meta=key:value`, any number of times.

@@ -160,7 +160,7 @@ impl World {
 
     fn read(&self, read: &Read) -> Reply {
         let (index, rows) = read.query.run(&self.view.store, &AllowAll);
-        let encoded = wire::encode(&read.query, &rows, read.encoding, &self.facts.datacenter);
+        let encoded = wire::encode(&read.query, &rows, &read.encoding, &self.facts.datacenter);
         answer::read_reply(read, index, &encoded, Freshness::of(&self.view, Instant(5_000_000_000)))
     }
 
@@ -435,8 +435,8 @@ fn mistakes_are_answered_in_consuls_words() {
     let world = &mut World::small();
     let long = "x".repeat(65);
     let long_put = format!("PUT /v1/kv/a\n{long}");
-    let filters = "500 Failed to create boolean expression evaluator: filters are not supported by this release of \
-                   lictor yet";
+    let filters = "400 Failed to create boolean expression evaluator: 1:2: expected an operator: ==, !=, is, in, contains \
+                   or matches";
     let link = "https://developer.hashicorp.com/docs/agent/config/config-files#kv_max_value_size";
     let too_large = format!("413 Request body(65 bytes) too large, max size: 64 bytes. See {link}.");
     for (text, expected) in [

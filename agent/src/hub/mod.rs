@@ -44,7 +44,7 @@ impl Waiter {
     #[must_use]
     pub fn of(read: &Read, id: WaitId, now: Instant) -> Option<Self> {
         let Blocking { min_index, wait } = read.blocking?;
-        Some(Self { id, query: read.query.clone(), encoding: read.encoding, min_index, deadline: now + wait })
+        Some(Self { id, query: read.query.clone(), encoding: read.encoding.clone(), min_index, deadline: now + wait })
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Found {
 
 /// Evaluates and encodes a read at once.
 #[must_use]
-pub fn find(view: &Arc<View>, query: &Query, encoding: Encoding, datacenter: &str) -> Found {
+pub fn find(view: &Arc<View>, query: &Query, encoding: &Encoding, datacenter: &str) -> Found {
     let (index, rows) = query.run(&view.store, &AllowAll);
     Found { index, encoded: wire::encode(query, &rows, encoding, datacenter), view: Arc::clone(view) }
 }
@@ -217,7 +217,7 @@ impl Hub {
         if passed.is_empty() {
             return;
         }
-        let encoded = wire::encode(&key.0, &rows, key.1, &self.datacenter);
+        let encoded = wire::encode(&key.0, &rows, &key.1, &self.datacenter);
         self.counters.encodes += 1;
         let found = Found { index, encoded, view: Arc::clone(&self.view) };
         for id in passed {
@@ -236,7 +236,7 @@ impl Hub {
             let found = ready.entry(name).or_insert_with(|| {
                 self.counters.evaluations += 1;
                 self.counters.encodes += 1;
-                find(&self.view, query, *encoding, &self.datacenter)
+                find(&self.view, query, encoding, &self.datacenter)
             });
             answers.push((id, found.clone()));
             self.remove(id);

@@ -318,7 +318,7 @@ impl Dispatcher {
 
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
-        let key = (read.query.clone(), read.encoding);
+        let key = (read.query.clone(), read.encoding.clone());
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             recent.turn_to(view);
@@ -326,7 +326,7 @@ impl Dispatcher {
                 return Found { view: Arc::clone(view), ..found.clone() };
             }
         }
-        let found = hub::find(view, &read.query, read.encoding, &self.handle.facts.datacenter);
+        let found = hub::find(view, &read.query, &read.encoding, &self.handle.facts.datacenter);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &found);
         found
     }
@@ -371,15 +371,15 @@ mod tests {
         recent.turn_to(&old);
         for number in 0..RECENT_MAX + 10 {
             let key = key(number);
-            recent.keep(key.clone(), &hub::find(&old, &key.0, key.1, "dc1"));
+            recent.keep(key.clone(), &hub::find(&old, &key.0, &key.1, "dc1"));
         }
         assert_eq!(recent.found.len(), RECENT_MAX, "even empty answers");
         let new = view(6, 1);
         recent.turn_to(&new);
         assert!(recent.found.is_empty());
-        recent.keep(key(1), &hub::find(&old, &key(1).0, Encoding::default(), "dc1"));
+        recent.keep(key(1), &hub::find(&old, &key(1).0, &Encoding::default(), "dc1"));
         assert!(recent.found.is_empty(), "an answer to an older state came too late");
-        let mut large = hub::find(&new, &key(1).0, Encoding::default(), "dc1");
+        let mut large = hub::find(&new, &key(1).0, &Encoding::default(), "dc1");
         large.encoded.body = vec![0; RECENT_BYTES_MAX].into();
         recent.keep(key(1), &large);
         recent.keep(key(1), &large);

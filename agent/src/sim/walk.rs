@@ -269,7 +269,7 @@ impl World {
     fn read_in(&mut self, node: usize, number: u64, view: &Arc<View>, read: Read) {
         let now = self.nodes[node].local_now(self.now);
         let Some(blocking) = read.blocking else {
-            let found = hub::find(view, &read.query, read.encoding, super::node::DATACENTER);
+            let found = hub::find(view, &read.query, &read.encoding, super::node::DATACENTER);
             return self.found(node, number, &read, &found);
         };
         let Some(process) = self.running(node) else { return };

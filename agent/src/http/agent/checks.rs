@@ -2,6 +2,7 @@
 
 use crate::checks::CheckSpec;
 use crate::http::call::{Call, Plan, Reply};
+use crate::http::filter::shape;
 use crate::http::wire::{self, WireCheck};
 use crate::http::{Context, body, options, undecodable};
 use crate::json::Object;
@@ -11,9 +12,12 @@ use std::collections::BTreeMap;
 
 /// All checks, by id.
 pub fn list(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::unfiltered(call)?;
+    let filter = options::filter(call, shape::CHECK)?;
     let checks = context.local.checks.iter();
-    let shown: BTreeMap<&str, _> = checks.map(|(id, check)| (id.as_str(), WireCheck::from(&**check))).collect();
+    let shown: BTreeMap<&str, _> = checks
+        .map(|(id, check)| (id.as_str(), WireCheck::from(&**check)))
+        .filter(|(_, check)| filter.as_ref().is_none_or(|filter| filter.keeps(check)))
+        .collect();
     Ok(Plan::Answer(wire::reply(context, call, &shown)))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::gossip::Member;
 use crate::http::call::{Act, Call, Plan, Reply};
+use crate::http::filter::shape;
 use crate::http::wire::{self, WireMember};
 use crate::http::{Context, options};
 
@@ -12,9 +13,14 @@ fn wan(call: &Call) -> bool {
 
 /// All members. There is no pool across datacenters yet, so that one is empty.
 pub fn list(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::unfiltered(call)?;
+    let filter = options::filter(call, shape::MEMBER)?;
     let members: &[Member] = if wan(call) { &[] } else { &context.local.members };
-    Ok(Plan::Answer(wire::reply(context, call, &members.iter().map(WireMember::from).collect::<Vec<_>>())))
+    let shown: Vec<_> = members
+        .iter()
+        .map(WireMember::from)
+        .filter(|member| filter.as_ref().is_none_or(|filter| filter.keeps(member)))
+        .collect();
+    Ok(Plan::Answer(wire::reply(context, call, &shown)))
 }
 
 pub fn join(_: &Context<'_>, call: &Call, address: &str) -> Result<Plan, Reply> {

@@ -1,6 +1,7 @@
 //! The services that this agent owns.
 
 use crate::http::call::{Call, Plan, Reply};
+use crate::http::filter::shape;
 use crate::http::wire::{self, AgentService};
 use crate::http::{Context, body, options};
 use crate::local::{Change, ServiceSpec};
@@ -8,11 +9,13 @@ use std::collections::BTreeMap;
 
 /// All services, by id.
 pub fn list(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::unfiltered(call)?;
+    let filter = options::filter(call, shape::SERVICE)?;
     let datacenter = &context.facts.datacenter;
     let services = context.local.services.iter();
-    let shown: BTreeMap<&str, _> =
-        services.map(|(id, service)| (id.as_str(), AgentService::of(service, datacenter, ""))).collect();
+    let shown: BTreeMap<&str, _> = services
+        .map(|(id, service)| (id.as_str(), AgentService::of(service, datacenter, "")))
+        .filter(|(_, service)| filter.as_ref().is_none_or(|filter| filter.keeps(service)))
+        .collect();
     Ok(Plan::Answer(wire::reply(context, call, &shown)))
 }
 

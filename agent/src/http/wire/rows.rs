@@ -6,10 +6,13 @@ use super::node::WireNode;
 use super::service::{CatalogService, WireService};
 use super::{Each, Encoded, go};
 use crate::http::call::Encoding;
+use crate::http::filter::Filter;
 use lictor_catalog::model::{Check, KvEntry, Service};
 use lictor_catalog::query::Instance;
 use lictor_catalog::{Query, Rows};
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Bytes that a node, a service or a check takes, roughly: a guess that saves moving the buffer while it grows.
@@ -20,9 +23,13 @@ const RAW_HEADERS: &[(&str, &str)] = &[("x-content-type-options", "nosniff"), ("
 
 /// The rows that `query` found, as they are sent.
 #[must_use]
-pub fn encode(query: &Query, rows: &Rows, encoding: Encoding, datacenter: &str) -> Encoded {
+pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> Encoded {
     let pretty = encoding.pretty;
-    let body = match rows {
+    let rows = match &encoding.filter {
+        None => Cow::Borrowed(rows),
+        Some(filter) => Cow::Owned(filtered(query, rows.clone(), filter, datacenter)),
+    };
+    let body = match &*rows {
         Rows::Nodes(nodes) => {
             let nodes_shown = Each(nodes.iter().map(|node| WireNode::of(node, datacenter)));
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
@@ -66,6 +73,33 @@ pub fn encode(query: &Query, rows: &Rows, encoding: Encoding, datacenter: &str) 
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
     };
     Encoded::json(body)
+}
+
+/// The rows that a filter keeps, each judged in the shape it is sent in.
+fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) -> Rows {
+    match &mut rows {
+        Rows::Nodes(nodes) => nodes.retain(|node| filter.keeps(&WireNode::of(node, datacenter))),
+        Rows::Services(services) => services.retain(|name, tags| filter.keeps(&ServiceName { name, tags })),
+        Rows::Node(Some((_, services))) => services.retain(|service| filter.keeps(&WireService::of(service))),
+        Rows::Instances(instances) if matches!(query, Query::HealthService { .. }) => {
+            instances.retain(|instance| filter.keeps(&HealthEntry::of(instance, datacenter)));
+        }
+        Rows::Instances(instances) => {
+            instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
+        }
+        Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
+        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) => {}
+    }
+    rows
+}
+
+/// A row of `catalog/services`, as a filter sees it.
+#[derive(Serialize)]
+struct ServiceName<'a> {
+    #[serde(rename = "ServiceName")]
+    name: &'a str,
+    #[serde(rename = "ServiceTags")]
+    tags: &'a BTreeSet<String>,
 }
 
 fn raw(entry: &KvEntry) -> Encoded {
