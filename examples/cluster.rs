@@ -216,7 +216,10 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Re
             }
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.map_err(|_| format!("no sign of {what} within {PATIENCE:?}").into())
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(found) => Ok(found),
+        Err(_) => Err(format!("no sign of {what} within {PATIENCE:?}").into()),
+    }
 }
 
 /// A 127.a.b.0/24 whose HTTP port nobody has, and another one at each call.
