@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use lictor_examples::cluster::{Agent, Cluster, PATIENCE, lictor, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -114,8 +116,7 @@ async fn sidecar_finds_its_upstream_and_leaves_on_sigterm() {
     let answer = cluster.http().get(&url).send().await.unwrap().text().await.unwrap();
     check(&answer, &["web at 127.0.0.1:", ", through api at 127.0.0.1:"]);
 
-    let pid = api.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    kill(Pid::from_raw(api.id().unwrap().cast_signed()), Signal::SIGTERM).unwrap();
     let status = tokio::time::timeout(PATIENCE, api.wait()).await.expect("it ends in time").unwrap();
     assert!(status.success(), "{status}");
     let mut text = String::new();

@@ -2,16 +2,23 @@
 //! print what README shows below them; its configurations are valid.
 //!
 //! The commands speak to 127.0.0.1:8500 and the like, so they get a network of their own where the system allows it
-//! (`unshare`), else this machine's if it has those ports to spare. On Linux only, as the tour uses all of 127.0.0.0/8.
+//! (`unshare`), else this machine's if it has those ports to spare. Where that cannot be, or `curl`, `dig` or `python3` is
+//! missing, the test says aloud that it was not run; `.ci/run` sees to it that it is. On Linux only, as the tour uses all of
+//! 127.0.0.0/8.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use lictor_examples::cluster::lictor;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// The tour takes some 15 s; a command that waits for what does not come waits for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -97,92 +104,120 @@ fn a_shown_line_fits_what_it_stands_for() {
     }
 }
 
-/// The command that gives another one a network of its own, with all its processes ended when it ends, if it may.
-fn own_network() -> Option<Vec<&'static str>> {
-    let ways = [vec!["unshare", "--map-root-user"], vec!["unshare"]];
-    ways.into_iter().find_map(|mut way| {
-        way.extend(["--net", "--pid", "--fork", "--kill-child"]);
-        let tried = Command::new(way[0]).args(&way[1..]).args(["ip", "link", "set", "lo", "up"]).output();
-        tried.is_ok_and(|output| output.status.success()).then_some(way)
-    })
+/// One at a time, should they have to share this machine's ports.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Where the commands will run, ready to be told which.
+enum Network {
+    /// One of their own, made by this command, which also ends all that it started when it ends.
+    Own(Vec<&'static str>),
+    Shared,
 }
 
-/// Pastes blocks into one shell in this directory and gives what each one printed.
-async fn paste(folder: &Path, blocks: &[Block]) -> Vec<Vec<String>> {
+impl Network {
+    /// `Err`: why the commands cannot run here.
+    fn find() -> Result<Self, String> {
+        for tool in ["bash", "curl", "dig", "python3"] {
+            let tried = Command::new(tool).arg("--version").output();
+            tried.map_err(|error| format!("README's commands need {tool}: {error}"))?;
+        }
+        for way in [vec!["unshare", "--map-root-user"], vec!["unshare"]] {
+            let way = [way, vec!["--net", "--pid", "--fork", "--kill-child"]].concat();
+            let tried = Command::new(way[0]).args(&way[1..]).args(["ip", "link", "set", "lo", "up"]).output();
+            if tried.is_ok_and(|output| output.status.success()) {
+                return Ok(Self::Own(way));
+            }
+        }
+        for address in ["127.0.0.1:8500", "127.0.0.1:8600", "127.0.0.1:8080", "127.0.0.1:9500", "127.0.0.11:8500"] {
+            TcpListener::bind(address).map_err(|error| {
+                format!("README's commands need `unshare` and `ip`, or this machine's {address}: {error}")
+            })?;
+        }
+        Ok(Self::Shared)
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Own(way) => {
+                let mut command = Command::new(way[0]);
+                command.args(&way[1..]).args(["bash", "-c", "ip link set lo up && exec bash ./pasted"]);
+                command
+            }
+            Self::Shared => {
+                let mut command = Command::new("bash");
+                command.arg("./pasted");
+                command
+            }
+        }
+    }
+}
+
+/// Pastes blocks into one shell in this directory; each must print what is shown below it.
+async fn check(folder: &Path, blocks: &[Block]) {
+    let _turn = TURN.lock().await;
+    let network = match Network::find() {
+        Ok(network) => network,
+        Err(reason) => {
+            // Past the test harness, which keeps what passing tests print to itself.
+            let _ = writeln!(std::io::stderr(), "NOT RUN: {reason}");
+            return;
+        }
+    };
+    let printed = paste(folder, &network, blocks).await;
+    // bash's notes on jobs are no command's.
+    let lines = printed.lines().filter(|line| !line.starts_with("./pasted: line "));
+    let mut outputs = vec![Vec::new()];
+    for line in lines {
+        match line.split_once(END) {
+            Some((rest, "")) => {
+                // The last line may have no end of its own.
+                outputs.last_mut().unwrap().extend((!rest.is_empty()).then_some(rest));
+                outputs.push(Vec::new());
+            }
+            _ => outputs.last_mut().unwrap().push(line),
+        }
+    }
+    assert_eq!(outputs.len(), blocks.len() + 1, "the shell ended early:\n{printed}");
+    for (block, output) in blocks.iter().zip(outputs) {
+        let as_shown = output.iter().zip(&block.shown).all(|(line, shown)| fits(line, shown));
+        let (shown, printed) = (block.shown.join("\n"), output.join("\n"));
+        assert!(
+            as_shown && output.len() == block.shown.len(),
+            "README's\n\n{}\n\nshows\n\n{shown}\n\nand printed\n\n{printed}",
+            block.commands
+        );
+    }
+}
+
+/// Printed after each block.
+const END: &str = "@end";
+
+/// All that the shell printed.
+async fn paste(folder: &Path, network: &Network, blocks: &[Block]) -> String {
     // A command that fails unasked says so among what is printed, but for `wait`, which speaks of another command.
     let failed = r#"case $BASH_COMMAND in wait*) ;; *) echo "failed: $BASH_COMMAND" ;; esac"#;
     let mut script = format!("exec 2>&1\ntrap '{failed}' ERR\n");
     for block in blocks {
-        script += &block.commands;
-        script += "\necho @end\n";
+        script += &format!("{}\necho {END}\n", block.commands);
     }
-    let mut command = match own_network() {
-        Some(way) => {
-            let mut command = Command::new(way[0]);
-            command.args(&way[1..]).args(["bash", "-c", "ip link set lo up && exec bash ./pasted"]);
-            command
-        }
-        None => {
-            eprintln!("no network of its own for README's commands: they run on this machine's");
-            for address in [
-                "127.0.0.1:8500",
-                "127.0.0.1:8600",
-                "127.0.0.1:8080",
-                "127.0.0.1:9500",
-                "127.0.0.11:8500",
-                "127.0.0.21:8500",
-            ] {
-                let free = TcpListener::bind(address);
-                assert!(free.is_ok(), "README's commands need {address}, which is taken, or `unshare` and `ip`");
-            }
-            let mut command = Command::new("bash");
-            command.arg("./pasted");
-            command
-        }
-    };
+    let mut command = network.command();
     fs::write(folder.join("pasted"), script).unwrap();
-    let path = std::env::join_paths(
-        [folder, lictor().unwrap().parent().unwrap()]
-            .map(Path::to_owned)
-            .into_iter()
-            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
-    command.current_dir(folder).env("PATH", path.unwrap()).env("TMPDIR", folder).env_remove("CONSUL_HTTP_ADDR");
+    let lictor = lictor().unwrap();
+    let programs = [folder, lictor.parent().unwrap()].map(|folder| folder.display().to_string()).join(":");
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    command.current_dir(folder).env("PATH", path).env("TMPDIR", folder).env_remove("CONSUL_HTTP_ADDR");
     // What is printed goes to a file, as something left running would hold a pipe open.
     let printed = fs::File::create(folder.join("printed")).unwrap();
     let mut command = tokio::process::Command::from(command);
     command.stdin(Stdio::null()).stdout(printed).process_group(0).kill_on_drop(true);
     let mut shell = command.spawn().unwrap();
-    let group = format!("-{}", shell.id().unwrap());
+    let group = Pid::from_raw(shell.id().unwrap().cast_signed());
     let ended = tokio::time::timeout(PATIENCE, shell.wait()).await;
     // Nothing that README started outlives the test.
-    let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+    let _ = killpg(group, Signal::SIGKILL);
     let printed = fs::read_to_string(folder.join("printed")).unwrap();
     assert!(ended.is_ok(), "still waiting after {PATIENCE:?}, and so far:\n{printed}");
-    // bash's notes on jobs are no command's.
-    let lines = printed.lines().filter(|line| !line.starts_with("./pasted: line "));
-    let mut outputs = vec![Vec::new()];
-    for line in lines {
-        match line.split_once("@end") {
-            Some((rest, "")) => {
-                // The last line may have no end of its own.
-                outputs.last_mut().unwrap().extend((!rest.is_empty()).then(|| rest.to_owned()));
-                outputs.push(Vec::new());
-            }
-            _ => outputs.last_mut().unwrap().push(line.to_owned()),
-        }
-    }
-    assert_eq!(outputs.len(), blocks.len() + 1, "the shell ended early:\n{printed}");
-    outputs
-}
-
-fn check(blocks: &[Block], outputs: &[Vec<String>]) {
-    for (block, output) in blocks.iter().zip(outputs) {
-        let fits =
-            output.len() == block.shown.len() && output.iter().zip(&block.shown).all(|(line, shown)| fits(line, shown));
-        let (shown, printed) = (block.shown.join("\n"), output.join("\n"));
-        assert!(fits, "README's\n\n{}\n\nshows\n\n{shown}\n\nand printed\n\n{printed}", block.commands);
-    }
+    printed
 }
 
 #[tokio::test]
@@ -190,7 +225,7 @@ async fn the_tour_does_what_it_says() {
     let folder = Folder::new("tour");
     let blocks = blocks(section(&readme(), "A tour"));
     assert!(blocks.len() > 10, "the tour is where it is looked for");
-    check(&blocks, &paste(&folder.0, &blocks).await);
+    check(&folder.0, &blocks).await;
 }
 
 /// Consul is not here; what `consul kv export` prints is.
@@ -221,7 +256,7 @@ async fn keys_move_over_from_consul() {
     let folder = Folder::new("move");
     let consul = folder.0.join("consul");
     fs::write(&consul, EXPORT).unwrap();
-    assert!(Command::new("chmod").arg("+x").arg(&consul).status().unwrap().success());
+    fs::set_permissions(&consul, fs::Permissions::from_mode(0o755)).unwrap();
     let moving = blocks(section(&readme(), "Coming from Consul"))
         .into_iter()
         .find(|block| block.commands.contains("kv export"))
@@ -241,7 +276,7 @@ async fn keys_move_over_from_consul() {
         given("lictor kv get -base64 'odd/a b?ü'", &["AP8="]),
         given("lictor kv get -detailed 'odd/a b?ü' | grep -a Flags", &["Flags            42"]),
     ];
-    check(&blocks, &paste(&folder.0, &blocks).await);
+    check(&folder.0, &blocks).await;
 }
 
 #[test]
@@ -251,11 +286,13 @@ fn the_configurations_are_valid() {
     let found: Vec<&str> =
         fenced(&readme).filter(|(language, _)| *language == "hcl").map(|(_, configuration)| configuration).collect();
     assert!(found.len() > 2, "README has configurations: {found:?}");
+    // Which address is an agent's own without being told depends on the machine, so it is told.
+    let address = folder.0.join("address.hcl");
+    fs::write(&address, "bind_addr = \"10.0.0.11\"").unwrap();
     for (place, configuration) in found.into_iter().enumerate() {
         let file = folder.0.join(format!("{place}.hcl"));
-        // Which address is an agent's own without being told depends on the machine, so it is told.
-        fs::write(&file, format!("bind_addr = \"10.0.0.11\"\n{}", configuration.replace("bind_addr ", "# "))).unwrap();
-        let output = Command::new(lictor().unwrap()).arg("validate").arg(&file).output().unwrap();
+        fs::write(&file, configuration).unwrap();
+        let output = Command::new(lictor().unwrap()).arg("validate").args([&address, &file]).output().unwrap();
         assert!(output.status.success(), "{configuration}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
