@@ -286,13 +286,13 @@ fn the_configurations_are_valid() {
     let found: Vec<&str> =
         fenced(&readme).filter(|(language, _)| *language == "hcl").map(|(_, configuration)| configuration).collect();
     assert!(found.len() > 2, "README has configurations: {found:?}");
-    // Which address is an agent's own without being told depends on the machine, so it is told.
-    let address = folder.0.join("address.hcl");
-    fs::write(&address, "bind_addr = \"10.0.0.11\"").unwrap();
+    // What each may leave to others: a directory, and an address, which depends on the machine if nobody says it.
+    let around = folder.0.join("around.hcl");
+    fs::write(&around, "data_dir = \"/var/lib/lictor\"\nbind_addr = \"10.0.0.11\"").unwrap();
     for (place, configuration) in found.into_iter().enumerate() {
         let file = folder.0.join(format!("{place}.hcl"));
         fs::write(&file, configuration).unwrap();
-        let output = Command::new(lictor().unwrap()).arg("validate").args([&address, &file]).output().unwrap();
+        let output = Command::new(lictor().unwrap()).arg("validate").args([&around, &file]).output().unwrap();
         assert!(output.status.success(), "{configuration}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
