@@ -100,7 +100,8 @@ async fn register(http: &Client, agent: SocketAddr, app: &App) -> Result<String,
         },
     });
     let url = format!("http://{agent}/v1/agent/service/register");
-    http.put(url).body(service.to_string()).send().await?.error_for_status()?;
+    let registered = http.put(url).body(service.to_string()).send().await;
+    registered.map_err(|error| format!("no agent at {agent}: {error}"))?.error_for_status()?;
     Ok(id)
 }
 

@@ -62,8 +62,13 @@ fn resolver(agent: IpAddr) -> Result<TokioResolver, Box<dyn Error>> {
 
 /// The healthy instances of a service. The agent leaves out those whose checks fail, and answers NXDOMAIN when none is left.
 async fn instances(resolver: &TokioResolver, name: &str) -> Result<Vec<Instance>, Box<dyn Error>> {
+    let lookup = match resolver.srv_lookup(name).await {
+        Ok(lookup) => lookup,
+        Err(error) if error.is_no_records_found() => return Err(format!("{name} has no healthy instance").into()),
+        Err(error) => return Err(format!("the DNS of the agent did not answer: {error}").into()),
+    };
     let mut found = Vec::new();
-    for record in resolver.srv_lookup(name).await?.answers() {
+    for record in lookup.answers() {
         let RData::SRV(srv) = &record.data else { continue };
         for ip in resolver.lookup_ip(srv.target.clone()).await?.iter() {
             let address = SocketAddr::new(ip, srv.port);

@@ -126,6 +126,9 @@ async fn sidecar_finds_its_upstream_and_leaves_on_sigterm() {
     let answer = cluster.http().get(&url).send().await.unwrap();
     assert_eq!(answer.status(), 502);
     check(&answer.text().await.unwrap(), &["api did not answer: "]);
+    let nobody = example("srv_lookup", Some(&agent), &["api"]).stderr(Stdio::piped()).output().await.unwrap();
+    assert!(!nobody.status.success());
+    check(&String::from_utf8(nobody.stderr).unwrap(), &["api.service.consul. has no healthy instance"]);
 }
 
 #[tokio::test]
