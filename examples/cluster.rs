@@ -33,7 +33,7 @@ pub fn lictor() -> Result<PathBuf> {
         };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            .args(["build", "--quiet", "--bin", "lictor", "--profile", profile])
+            .args(["build", "--bin", "lictor", "--profile", profile])
             .arg("--manifest-path")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
             .status();

@@ -36,7 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
     });
     let register = format!("{agent}/v1/agent/service/register");
-    http.put(register).body(service.to_string()).send().await?.error_for_status()?;
+    let registered = http.put(register).body(service.to_string()).send().await;
+    registered.map_err(|error| format!("no agent at {agent}: {error}"))?.error_for_status()?;
     println!("registered greeter-{port}");
 
     for instance in healthy(&http, &agent, "greeter").await? {

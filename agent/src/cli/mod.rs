@@ -14,9 +14,9 @@ mod info;
 mod join;
 mod kv;
 mod leave;
+mod maint;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
-mod maint;
 mod members;
 mod monitor;
 mod operator;

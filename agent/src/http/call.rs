@@ -1,8 +1,8 @@
 //! A request and its answer as plain values, and what a handler may ask for. One file adapts hyper to them
 //! (`runtime/http.rs`), the internal RPC carries them as they are, tests build them by hand.
 
-use crate::http::filter::Filter;
 use crate::config::LogLevel;
+use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::local::Change;
 use bytes::Bytes;

@@ -32,7 +32,7 @@ pub(crate) fn call(bytes: &[u8]) -> Verdict {
                 read.blocking.is_none_or(|blocking| blocking.wait <= world.facts.max_query_time),
                 "waits are bounded"
             );
-            let found = hub::find(&world.view, &read.query, read.encoding, "dc1");
+            let found = hub::find(&world.view, &read.query, &read.encoding, "dc1");
             is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()))
         }
         Plan::Write(command, how) => written(&world.view.store, command, how),
@@ -85,7 +85,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
         };
         let call = read(format!("GET {query}\n\n").as_bytes()).expect("a sound request");
         if let Plan::Read(read) = plan(&world.context(), &call) {
-            let found = hub::find(&world.view, &read.query, read.encoding, "dc1");
+            let found = hub::find(&world.view, &read.query, &read.encoding, "dc1");
             let _ = is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()));
         }
     }
@@ -154,7 +154,7 @@ fn local() -> LocalView {
         services: Arc::new([(web.id.clone(), Arc::new(web))].into()),
         checks: Arc::new([(check.id.clone(), Arc::new(check))].into()),
         node: Arc::new(Node { name: "n1".into(), ..Node::default() }),
-        stats: Arc::default(),
+        health_score: 0,
     }
 }
 
@@ -177,5 +177,6 @@ fn facts() -> Facts {
         debug_config: Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),
+        telemetry: crate::metrics::Telemetry::default(),
     }
 }

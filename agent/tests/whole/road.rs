@@ -6,6 +6,8 @@ use crate::endpoint::Endpoint;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::json;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 const WEB: &str = "web.service.consul";
@@ -190,4 +192,48 @@ async fn servers_that_moved_find_each_other_again() {
     let (status, body) = cluster.get(&servers[0], "/v1/kv/kept?raw&consistent").await.unwrap();
     assert_eq!((status, body.as_str()), (200, "yes"));
     assert_eq!(cluster.put(&client, "/v1/kv/new", "1").await.unwrap(), (200, "true".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_of_most_directories_bring_a_lost_cluster_back() {
+    let cluster = Cluster::new();
+    let mut servers = cluster.three().await;
+    assert_eq!(cluster.put(&servers[0], "/v1/kv/color", "red").await.unwrap().0, 200);
+    // One after the other, while the others go on.
+    for place in 0..2 {
+        servers[place].kill();
+        copy(&servers[place].dir, &servers[place].dir.with_extension("copy"));
+        servers[place].start();
+        cluster.leader(&servers).await;
+        until("the key at the server that was copied", Duration::from_secs(10), async || {
+            let (_, body) = cluster.get(&servers[place], "/v1/kv/color?raw&stale").await.ok()?;
+            (body == "red").then_some(())
+        })
+        .await;
+    }
+    assert_eq!(cluster.put(&servers[0], "/v1/kv/color", "blue").await.unwrap().0, 200);
+
+    for server in &mut servers {
+        server.kill();
+        std::fs::remove_dir_all(&server.dir).unwrap();
+    }
+    for server in &servers[..2] {
+        copy(&server.dir.with_extension("copy"), &server.dir);
+    }
+    for server in &mut servers {
+        server.start();
+    }
+    cluster.leader(&servers).await;
+    let (status, body) = cluster.get(&servers[0], "/v1/kv/color?raw&consistent").await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "red"));
+    assert_eq!(cluster.put(&servers[1], "/v1/kv/color", "green").await.unwrap().0, 200);
+    until("the server that came back empty to catch up", Duration::from_secs(20), async || {
+        let (_, body) = cluster.get(&servers[2], "/v1/kv/color?raw&stale").await.ok()?;
+        (body == "green").then_some(())
+    })
+    .await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
