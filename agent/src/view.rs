@@ -25,7 +25,8 @@ pub struct View {
     /// Rises with every change of leadership.
     pub epoch: u64,
     pub applied: Index,
-    /// When the leader was last heard; meaningless on the leader itself.
+    /// When this state was last known to lack nothing: a leader was heard that this server has caught up with, or, on the leader
+    /// itself, a quorum confirmed it.
     pub heard: Instant,
     /// Until then the leader may answer default reads without asking a quorum.
     pub lease_until: Option<Instant>,

@@ -60,7 +60,7 @@ pub(crate) fn answer(bytes: &[u8]) -> Verdict {
                 assert!(output.code <= 2, "{line}: code {}", output.code);
                 verdict = Ok(());
             }
-            Err(failure) => verdict = verdict.or_else(|_other| Err(failure.to_string())),
+            Err(failure) => verdict = verdict.map_err(|_other| failure.to_string()),
         }
     }
     verdict

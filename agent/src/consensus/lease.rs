@@ -47,6 +47,12 @@ impl Lease {
         self.asks.insert(ask, (now, status.epoch));
     }
 
+    /// When this ask was made, unless it was answered or given up.
+    #[must_use]
+    pub fn asked_at(&self, ask: u64) -> Option<Instant> {
+        self.asks.get(&ask).map(|(at, _)| *at)
+    }
+
     /// An ask was answered: the moment until which default reads need no ask.
     pub fn answered(&mut self, ask: u64, status: &Status) -> Option<Instant> {
         self.observe(status);

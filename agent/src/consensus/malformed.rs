@@ -27,7 +27,8 @@ pub(crate) fn letter(bytes: &[u8]) -> Verdict {
     for mut engine in [engine(1, 3), leader()] {
         // The letter names its sender; another peer's is refused by the first comparison.
         for from in [2, 3].map(EngineId) {
-            verdict = verdict.or(engine.step(from, letter.clone()));
+            let stepped = engine.step(from, letter.clone());
+            verdict = verdict.or(stepped);
         }
         lives_on(&mut engine);
     }

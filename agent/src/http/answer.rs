@@ -15,20 +15,20 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freshness {
     pub known_leader: bool,
-    /// How old the view may be: since this server heard the leader, or on the leader itself since its lease ran out.
+    /// How old the view may be: since it surely held all that was agreed. Zero on a leader with a lease.
     pub last_contact: Duration,
 }
 
 impl Freshness {
     #[must_use]
     pub fn of(view: &View, now: Instant) -> Self {
-        if !view.leading {
-            return Self { known_leader: view.leader.is_some(), last_contact: now.since(view.heard) };
+        let leased = view.leading && view.lease_until.is_some_and(|until| now < until);
+        // A leader whose lease ran out, as while it was paused, may have a successor.
+        let lapsed = view.leading && view.lease_until.is_some_and(|until| until <= now);
+        Self {
+            known_leader: view.leader.is_some() && !lapsed,
+            last_contact: if leased { Duration::ZERO } else { now.since(view.heard) },
         }
-        // A leader that was paused may have a successor. Nobody can have written before its lease ran out.
-        let lapsed = view.lease_until.filter(|until| *until <= now);
-        let known_leader = view.leader.is_some() && lapsed.is_none();
-        Self { known_leader, last_contact: lapsed.map_or(Duration::ZERO, |until| now.since(until)) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads that wait for a quorum, and how a server learns that it has caught up. Who asks and when is the replica's affair.
 
+use crate::consensus::Status;
 use crate::effect::Ticket;
 use lictor_catalog::Index;
 use std::collections::BTreeMap;
@@ -32,11 +33,25 @@ impl Reads {
     }
 }
 
-/// How a follower learns that it has caught up: the leader tells how far the truth reached after this server started.
+/// How a follower learns that it has caught up with a leader: he tells how far the truth reached after it began to follow.
+/// Before that his letters say nothing of how old its state is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CatchUp {
-    /// The first ask of this life.
+    /// Whom it follows: each leadership begins anew.
+    epoch: u64,
+    /// The first ask of this epoch.
     pub(super) first: Option<u64>,
-    /// Applied once this is reached, it has caught up.
+    /// Once this is applied, it has caught up.
     pub(super) target: Option<Index>,
+    pub(super) done: bool,
+}
+
+impl CatchUp {
+    /// Draws the conclusions of a turn.
+    pub(super) fn observe(&mut self, status: &Status) {
+        if self.epoch != status.epoch {
+            *self = Self { epoch: status.epoch, ..Self::default() };
+        }
+        self.done |= self.target.is_some_and(|index| status.applied >= index);
+    }
 }

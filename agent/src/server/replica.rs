@@ -179,8 +179,9 @@ impl Replica {
             }
             (None, _) => {}
         }
-        // With a full disk this server learns nothing new, whatever it hears: its answers grow old and must say so.
-        if self.status.leader == Some(from) && !self.disk_full {
+        // Neither with a full disk nor before it has caught up with this leader does it have all that he has: its answers grow
+        // old and must say so.
+        if self.status.leader == Some(from) && self.catch_up.done && !self.disk_full {
             self.view.heard = now;
         }
         match self.engine.step(from, letter) {
@@ -316,9 +317,9 @@ impl Replica {
         }
     }
 
-    /// A server that never caught up asks the leader how far the truth reaches.
+    /// A server that has not caught up with its leader asks him how far the truth reaches.
     fn ask_to_catch_up(&mut self) {
-        if self.view.caught_up || self.status.leading || self.catch_up.target.is_some() {
+        if self.catch_up.done || self.status.leading || self.catch_up.target.is_some() {
             return;
         }
         let ask = self.reads.next_ask;
@@ -463,6 +464,9 @@ impl Replica {
 
     fn safe(&mut self, ask: u64, index: Index) {
         let status = self.engine.status();
+        // A leader that was confirmed lacked nothing when it asked.
+        let confirmed = self.lease.asked_at(ask).filter(|_| status.leading);
+        self.view.heard = self.view.heard.max(confirmed.unwrap_or_default());
         self.lease.answered(ask, &status);
         if self.catch_up.target.is_none() && self.catch_up.first.is_some_and(|first| first <= ask) {
             self.catch_up.target = Some(index);
@@ -481,9 +485,8 @@ impl Replica {
         } else {
             self.clock = None;
         }
-        let caught_up = self.view.caught_up
-            || self.settled()
-            || self.catch_up.target.is_some_and(|index| self.status.applied >= index);
+        self.catch_up.observe(&self.status);
+        let caught_up = self.view.caught_up || self.settled() || self.catch_up.done;
         let lease_until = self.lease.until(&self.status);
         let leader = self.status.leader.and_then(|peer| {
             let id = self.status.members.node(peer)?;

@@ -119,6 +119,7 @@ impl Role {
                 Some(replica(engine, store, &config.raft, &mut dice, now))
             }
         };
+        let electorate = Electorate::new(config.reap_after);
         Ok(Self {
             config,
             engine,
@@ -128,7 +129,7 @@ impl Role {
             next_poll: now,
             waiting: None,
             reconciler: Reconciler::default(),
-            electorate: Electorate::default(),
+            electorate,
             members: Vec::new(),
             next_pass: now,
             under_way: Index(0),
@@ -367,7 +368,7 @@ impl Role {
         if settled && !self.was_settled {
             self.next_pass = now;
             self.reconciler = Reconciler::default();
-            self.electorate = Electorate::default();
+            self.electorate = Electorate::new(self.config.reap_after);
             self.under_way = Index(0);
         }
         self.was_settled = settled;
@@ -450,15 +451,7 @@ impl Role {
             let status = replica.status().clone();
             let progress = Progress { committed: status.committed, matched: &status.progress };
             let datacenter = &self.config.datacenter;
-            let wish = self.electorate.wish(
-                now,
-                &status.members,
-                &self.members,
-                cluster,
-                datacenter,
-                &progress,
-                self.config.reap_after,
-            );
+            let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
             if let Some(wish) = wish {
                 soon = true;
                 match replica.change(&wish) {

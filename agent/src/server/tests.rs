@@ -149,19 +149,25 @@ fn servers(voters: &[(u64, u64)], learners: &[(u64, u64)]) -> Members {
     Members { voters: all(voters), learners: all(learners) }
 }
 
-#[derive(Default)]
 struct Polls {
     electorate: Electorate,
     matched: BTreeMap<EngineId, Index>,
+}
+
+impl Default for Polls {
+    fn default() -> Self {
+        Self { electorate: Electorate::new(REAP), matched: BTreeMap::new() }
+    }
 }
 
 impl Polls {
     fn wish(&mut self, now: u64, current: &Members, gossip: &[Member]) -> Option<Members> {
         let progress = Progress { committed: Index(1000), matched: &self.matched };
         let now = Instant(0) + Duration::from_secs(now);
-        let wish = self.electorate.wish(now, current, gossip, CLUSTER, "dc1", &progress, REAP);
+        let wish = self.electorate.wish(now, current, gossip, CLUSTER, "dc1", &progress);
         if let Some(wish) = &wish {
-            assert!(wish.voters.len() >= current.voters.len() || gossip.iter().any(|m| m.status == MemberStatus::Left));
+            let goes = |m: &Member| m.status == MemberStatus::Left || m.tags.contains_key("leaving");
+            assert!(wish.voters.len() >= current.voters.len() || now >= Instant(0) + REAP || gossip.iter().any(goes));
         }
         wish
     }
@@ -239,4 +245,35 @@ fn strangers_are_not_added_and_dead_learners_go() {
     assert_eq!(polls.wish(0, &learning, &gossip), None);
     assert_eq!(polls.wish(59, &learning, &gossip), None);
     assert_eq!(polls.wish(60, &learning, &gossip), Some(one));
+}
+
+#[test]
+fn whoever_is_about_to_leave_goes_first_and_is_not_added_again() {
+    let mut polls = Polls::default();
+    let mut gossip = vec![server(1, 11, ALIVE), server(2, 12, ALIVE), server(3, 13, ALIVE)];
+    gossip[2].tags.insert("leaving".to_owned(), "1".to_owned());
+    let two = servers(&[(1, 11), (2, 12)], &[]);
+    assert_eq!(polls.wish(0, &servers(&[(1, 11), (2, 12), (3, 13)], &[]), &gossip), Some(two.clone()));
+    assert_eq!(polls.wish(0, &two, &gossip), None);
+}
+
+#[test]
+fn nobody_goes_without_whom_the_living_are_no_majority() {
+    let mut polls = Polls::default();
+    let mut gossip = vec![server(1, 11, ALIVE), server(2, 12, MemberStatus::Dead), server(3, 13, ALIVE)];
+    gossip[2].tags.insert("leaving".to_owned(), "1".to_owned());
+    let three = servers(&[(1, 11), (2, 12), (3, 13)], &[]);
+    assert_eq!(polls.wish(0, &three, &gossip), None, "of the two that would stay one is dead");
+    gossip[1].status = ALIVE;
+    assert_eq!(polls.wish(1, &three, &gossip), Some(servers(&[(1, 11), (2, 12)], &[])));
+}
+
+#[test]
+fn a_voter_that_gossip_forgot_goes_when_a_failed_member_would() {
+    let mut polls = Polls::default();
+    let gossip = [server(1, 11, ALIVE), server(2, 12, ALIVE)];
+    let three = servers(&[(1, 11), (2, 12), (3, 13)], &[]);
+    assert_eq!(polls.wish(0, &three, &gossip), None);
+    assert_eq!(polls.wish(REAP.as_secs() - 1, &three, &gossip), None);
+    assert_eq!(polls.wish(REAP.as_secs(), &three, &gossip), Some(servers(&[(1, 11), (2, 12)], &[])));
 }

@@ -23,8 +23,10 @@ const LEARNER_GONE_AFTER: Duration = Duration::from_secs(60);
 const TRAILING_MAX: u64 = 250;
 
 /// What this leader noticed about newcomers, and when. Volatile.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Electorate {
+    /// A voter that gossip has not known for so long is gone.
+    reap_after: Duration,
     well_since: BTreeMap<EngineId, Instant>,
     /// Learners of whom gossip knows nothing good. Each emptied directory makes another one.
     gone_since: BTreeMap<EngineId, Instant>,
@@ -46,6 +48,12 @@ pub struct Progress<'a> {
 }
 
 impl Electorate {
+    /// One that has noticed nothing yet.
+    #[must_use]
+    pub const fn new(reap_after: Duration) -> Self {
+        Self { reap_after, well_since: BTreeMap::new(), gone_since: BTreeMap::new(), unknown_since: BTreeMap::new() }
+    }
+
     /// The configuration that ought to be, when it differs from `current`. One step at a time.
     pub fn wish(
         &mut self,
@@ -55,7 +63,6 @@ impl Electorate {
         cluster: Uuid,
         datacenter: &str,
         progress: &Progress<'_>,
-        reap_after: Duration,
     ) -> Option<Members> {
         let servers: BTreeMap<Uuid, (&Member, ServerTags)> = gossip
             .iter()
@@ -77,8 +84,9 @@ impl Electorate {
         self.watch_unknown(now, current, gossip);
 
         // Those who leave go, as long as those who stay are a majority of themselves.
-        let forgotten =
-            |voter: &Voter| self.unknown_since.get(&voter.engine).is_some_and(|since| now.since(*since) >= reap_after);
+        let forgotten = |voter: &Voter| {
+            self.unknown_since.get(&voter.engine).is_some_and(|since| now.since(*since) >= self.reap_after)
+        };
         let stay: Vec<Voter> =
             current.voters.iter().filter(|voter| !left(voter) && !forgotten(voter)).copied().collect();
         if keeps_quorum(stay.iter().filter(|voter| alive(voter)).count(), stay.len()) {

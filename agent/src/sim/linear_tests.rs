@@ -157,11 +157,9 @@ fn recorded(seed: u64, operations: usize, clients: usize, keys: u64) -> Vec<Oper
             _ => Action::Read(held),
         };
         match &action {
-            Action::Put(value) | Action::Cas { value, matched: Some(true), .. } => {
-                // A lost one takes effect or does not.
-                if !lost || dice.below(2) == 0 {
-                    register.insert(key.clone(), value.clone());
-                }
+            // A lost one takes effect or does not.
+            Action::Put(value) | Action::Cas { value, matched: Some(true), .. } if !lost || dice.below(2) == 0 => {
+                register.insert(key.clone(), value.clone());
             }
             Action::Delete => {
                 register.remove(&key);

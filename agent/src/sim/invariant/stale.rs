@@ -5,7 +5,7 @@
 use crate::http::call::Reply;
 use crate::sim::{Deed, Kind, MS, Mode, Op, SECOND, Storm};
 
-const ALLOWANCE: u64 = 5 * SECOND;
+const ALLOWANCE: u64 = 2 * SECOND;
 
 pub(super) fn check(storm: &Storm) -> Result<(), String> {
     let history = &storm.world.history;
