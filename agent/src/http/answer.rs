@@ -42,7 +42,9 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     }
     add("x-consul-index", decimal(index.0.max(1)));
     add("x-consul-knownleader", if freshness.known_leader { "true" } else { "false" }.into());
-    add("x-consul-lastcontact", decimal(u64::try_from(freshness.last_contact.as_millis()).unwrap_or(u64::MAX)));
+    // What a leader confirmed is as fresh as can be.
+    let age = if read.consistency == Consistency::Stale { freshness.last_contact } else { Duration::ZERO };
+    add("x-consul-lastcontact", decimal(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
     if !matches!(read.query, Query::KvGet { .. } | Query::KvList { .. } | Query::KvKeys { .. }) {
         let word = match read.consistency {
             Consistency::Default => "leader",

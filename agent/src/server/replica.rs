@@ -498,6 +498,8 @@ impl Replica {
             || lease_until != view.lease_until
             || leader != view.leader;
         if leading && !view.leading {
+            // Its first entry was agreed just now.
+            view.heard = now;
             tracing::info!(epoch = self.status.epoch, "leads the cluster");
         } else if leader != view.leader
             && let Some(leader) = leader.as_ref().filter(|_| !leading)

@@ -1,31 +1,44 @@
 //! Known bugs are caught: each is put into every node of a world, and the invariant that ought to see it names it within a
 //! few fixed seeds; without the bug the same seeds pass. The line that a run with a bug prints replays exactly that run.
 
+use crate::plain;
 use crate::provoke::{self, Ran, Violation};
-use lictor_agent::sim::{Bug, Plan, broken};
+use lictor_agent::sim::{Bug, Plan, World, broken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Situation = fn(u64, Option<Bug>) -> Ran;
+/// What situations do not promise: enough writes, and few enough on a key for the checker.
+const OF_STORMS: [&str; 2] = ["progress", "linearizable"];
+
+type Holds = fn(&World) -> Result<(), String>;
+
+/// What stands in for the checker.
+const PLAIN: [(&str, Holds); 3] = [
+    ("fresh_reads", plain::reads_are_fresh),
+    ("survives", plain::acknowledged_survive),
+    ("refused", plain::refused_is_never_seen),
+];
+
 /// Where a bug shows: the situation, how many seeds of it, and the invariant that names it.
 const fn case(bug: Bug) -> (Situation, u64, &'static str) {
     match bug {
         Bug::VoteNotPersisted => (provoke::power_cut_after_a_vote, 4, "election"),
         Bug::AckBeforeSync => (storm, 2, "election"),
-        Bug::StaleReadIndex => (provoke::paused_leader, 3, "linearizable"),
+        Bug::StaleReadIndex => (provoke::paused_leader, 3, "fresh_reads"),
         Bug::LostWakeup => (provoke::waiting_readers, 3, "waiters"),
         Bug::RefutationIgnored => (provoke::short_pauses, 4, "false_alarm"),
         Bug::PromiseNotPersisted => (provoke::crash_while_bootstrapping, 4, "cluster"),
-        Bug::ReusedEngineId => (provoke::emptied_voter, 3, "acknowledged"),
+        Bug::ReusedEngineId => (provoke::emptied_voter, 3, "survives"),
         Bug::ForgetfulSync => (provoke::registered_without_a_leader, 5, "catalog"),
-        Bug::VoteInsideLease => (provoke::restart_inside_a_lease, 3, "linearizable"),
-        Bug::LeaseInTransfer => (provoke::cut_off_while_handing_over, 3, "linearizable"),
+        Bug::VoteInsideLease => (provoke::restart_inside_a_lease, 3, "fresh_reads"),
+        Bug::LeaseInTransfer => (provoke::cut_off_while_handing_over, 3, "fresh_reads"),
         Bug::SnapshotOfEarlier => (provoke::restarts_from_snapshots, 3, "state_machine"),
-        Bug::LostTakenForUnsent => (provoke::lost_answers, 3, "linearizable"),
+        Bug::LostTakenForUnsent => (provoke::lost_answers, 3, "refused"),
     }
 }
 
 fn storm(seed: u64, bug: Option<Bug>) -> Ran {
-    Ran { storm: Plan { bug, ..Plan::of(seed) }.run(), violated: None }
+    Ran { storm: Plan { bug, ..Plan::of(seed) }.run(), violated: None, dense: false }
 }
 
 /// How a run ended.
@@ -38,8 +51,11 @@ struct Outcome {
 
 fn outcome(situation: Situation, seed: u64, bug: Option<Bug>) -> Outcome {
     match catch_unwind(AssertUnwindSafe(|| situation(seed, bug))) {
-        Ok(Ran { storm, violated }) => {
-            let violations = violated.into_iter().chain(broken(&storm)).collect();
+        Ok(Ran { storm, violated, dense }) => {
+            let general = broken(&storm).into_iter().filter(|(name, _)| !dense || !OF_STORMS.contains(name));
+            let plain =
+                PLAIN.iter().filter(|_| dense).filter_map(|(name, holds)| Some((*name, holds(&storm.world).err()?)));
+            let violations = violated.into_iter().chain(general).chain(plain).collect();
             Outcome { trace: storm.world.trace.hash(), violations, plan: storm.plan }
         }
         Err(panic) => {

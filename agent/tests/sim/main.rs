@@ -7,6 +7,7 @@ mod disk;
 mod invariants;
 mod leave;
 mod one_server;
+mod plain;
 mod provoke;
 mod replay;
 mod snapshot;

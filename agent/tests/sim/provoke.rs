@@ -17,6 +17,8 @@ pub(crate) type Violation = (&'static str, String);
 pub(crate) struct Ran {
     pub(crate) storm: Storm,
     pub(crate) violated: Option<Violation>,
+    /// Too much happens to one key for the checker.
+    pub(crate) dense: bool,
 }
 
 struct Scene {
@@ -63,7 +65,7 @@ impl Scene {
     }
 
     fn over(self) -> Ran {
-        Ran { storm: Storm::over(self.seed, self.world, self.plan, CALM), violated: self.violated }
+        Ran { storm: Storm::over(self.seed, self.world, self.plan, CALM), violated: self.violated, dense: true }
     }
 }
 
@@ -232,7 +234,7 @@ pub(crate) fn crash_while_bootstrapping(seed: u64, bug: Option<Bug>) -> Ran {
         world.start_later(late, 100 * MS);
         world.run(40 * SECOND);
     }
-    Ran { storm: Storm::over(seed, world, plan, CALM), violated: None }
+    Ran { storm: Storm::over(seed, world, plan, CALM), violated: None, dense: true }
 }
 
 /// A follower's directory is emptied while the other one lags; then the leader is cut off.
