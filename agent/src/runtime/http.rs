@@ -6,6 +6,7 @@ use crate::http::params::Params;
 use crate::http::{answer, route};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::monitor::Lines;
+use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -151,16 +152,19 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
         if declared > cap {
             return respond(answer::finish(answer::too_large(declared, cap), facts), false);
         }
-        let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, super::rpc::whole(body, cap)).await else {
+        let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, whole(body, cap)).await else {
             return respond(answer::finish(Reply::text(408, "the request's body did not come in time"), facts), false);
         };
-        match read {
-            Ok(bytes) => call.body = bytes,
-            Err(super::rpc::BadBody) => {
-                let refused = answer::too_large(cap + 1, cap);
+        call.body = match read {
+            Ok(bytes) => bytes,
+            Err(bad) => {
+                let refused = match bad {
+                    BadBody::TooLong => answer::too_large(cap + 1, cap),
+                    BadBody::Broken => Reply::text(400, "the request's body is broken"),
+                };
                 return respond(answer::finish(refused, facts), false);
             }
-        }
+        };
     }
     let reply = dispatcher.serve(call).await;
     match reply.stream {
