@@ -94,7 +94,7 @@ pub(super) fn frames(bytes: &[u8]) -> Verdict {
     }
     let written: Vec<u8> = whole.0.iter().flat_map(|payload| frame(payload)).collect();
     assert!(bytes.starts_with(&written), "the frames are the bytes");
-    whole.1.map_err(|_| "the body breaks off inside a frame, or a frame is too long".to_owned())
+    whole.1.map_err(|_bad| "the body breaks off inside a frame, or a frame is too long".to_owned())
 }
 
 pub(super) fn framed() -> Seeds {

@@ -123,12 +123,14 @@ where
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without hyper's `pipeline_flush`: it keeps an answer back while unread bytes follow, and so loses every refusal of a request that
+    // is broken in its middle.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .pipeline_flush(true)
+        .writev(false)
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(64 << 10)
