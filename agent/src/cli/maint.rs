@@ -1,6 +1,7 @@
 //! `maint`: takes the node, or a service on it, out of service and back, and shows what is out.
 
 use super::format::{self, Format};
+use super::table::printable;
 use super::{Failure, Output, World, client};
 use crate::config::flags::switch;
 use crate::nearest::nearest;
@@ -128,10 +129,12 @@ fn out(checks: impl Iterator<Item = Check>, node: &str) -> Vec<Out> {
 fn show(found: &[Out]) -> String {
     let mut text = String::new();
     for out in found {
-        let _ = match out {
-            Out::Node { name, reason } => writeln!(text, "Node:\n  Name:   {name}\n  Reason: {reason}\n"),
-            Out::Service { id, reason } => writeln!(text, "Service:\n  ID:     {id}\n  Reason: {reason}\n"),
+        let (head, label, name, reason) = match out {
+            Out::Node { name, reason } => ("Node", "Name:  ", name, reason),
+            Out::Service { id, reason } => ("Service", "ID:    ", id, reason),
         };
+        let (name, reason) = (printable(name), printable(reason));
+        let _ = writeln!(text, "{head}:\n  {label} {name}\n  Reason: {reason}\n");
     }
     text
 }

@@ -25,6 +25,11 @@ impl Tone {
     }
 }
 
+/// A name as it may be shown: a line break would tear the table, and what else is a control character would command the terminal.
+pub(crate) fn printable(name: &str) -> String {
+    name.replace(char::is_control, " ")
+}
+
 /// A table with one line for its heads, which are bold where `bold`.
 pub(crate) fn render(heads: &[&str], rows: &[Vec<String>], bold: bool) -> String {
     render_toned(heads, rows, bold, |_| Tone::Plain)
@@ -38,8 +43,7 @@ pub(crate) fn render_toned(heads: &[&str], rows: &[Vec<String>], bold: bool, ton
         table.set_header(heads.to_vec());
     }
     for row in rows {
-        // A line break inside a cell would tear the table.
-        table.add_row(row.iter().map(|cell| cell.replace(['\n', '\r'], " ")).collect::<Vec<_>>());
+        table.add_row(row.iter().map(|cell| printable(cell)).collect::<Vec<_>>());
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -78,5 +82,11 @@ mod tests {
         );
         assert_eq!(render(&[], &[row(&["web", "a,b"]), row(&["longer", ""])], false), "web     a,b\nlonger\n");
         assert_eq!(render(&["A"], &[], false), "A\n");
+    }
+
+    #[test]
+    fn a_name_does_not_command_the_terminal() {
+        let rows = [row(&["\u{1b}[2Jweb\t\u{9b}31m", "é"])];
+        assert_eq!(render(&[], &rows, false), " [2Jweb  31m  é\n");
     }
 }

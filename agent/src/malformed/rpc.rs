@@ -7,7 +7,7 @@ use crate::rpc::{
     Answered, Forwarded, Hello, LETTER_MAX, Malformed, Signature, Submission, Submitted, Unserved, VERSION, decode,
     encode,
 };
-use crate::runtime::rpc::{BadBody, Frames, frame};
+use crate::runtime::rpc::{Frames, frame};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use lictor_catalog::store::Scope;
@@ -84,7 +84,7 @@ pub(super) fn frames(bytes: &[u8]) -> Verdict {
             match now(frames.next()) {
                 Ok(Some(frame)) => read.push(frame),
                 Ok(None) => return (read, Ok(())),
-                Err(BadBody) => return (read, Err(BadBody)),
+                Err(bad) => return (read, Err(bad)),
             }
         }
     };
@@ -94,7 +94,7 @@ pub(super) fn frames(bytes: &[u8]) -> Verdict {
     }
     let written: Vec<u8> = whole.0.iter().flat_map(|payload| frame(payload)).collect();
     assert!(bytes.starts_with(&written), "the frames are the bytes");
-    whole.1.map_err(|BadBody| "the body breaks off inside a frame, or a frame is too long".to_owned())
+    whole.1.map_err(|_bad| "the body breaks off inside a frame, or a frame is too long".to_owned())
 }
 
 pub(super) fn framed() -> Seeds {

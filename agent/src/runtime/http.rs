@@ -6,6 +6,7 @@ use crate::http::params::Params;
 use crate::http::{answer, route};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::monitor::Lines;
+use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -122,12 +123,14 @@ where
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without hyper's `pipeline_flush`: it keeps an answer back while unread bytes follow, and so loses every refusal of a request that
+    // is broken in its middle.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .pipeline_flush(true)
+        .writev(false)
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(64 << 10)
@@ -146,19 +149,13 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
     };
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
-        // What is announced to be too long is not waited for.
-        let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if declared > cap {
-            return respond(answer::finish(answer::too_large(declared, cap), facts), false);
-        }
-        let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, super::rpc::whole(body, cap)).await else {
-            return respond(answer::finish(Reply::text(408, "the request's body did not come in time"), facts), false);
-        };
-        match read {
+        match read(body, cap).await {
             Ok(bytes) => call.body = bytes,
-            Err(super::rpc::BadBody) => {
-                let refused = answer::too_large(cap + 1, cap);
-                return respond(answer::finish(refused, facts), false);
+            Err(refused) => {
+                let mut response = respond(answer::finish(refused, facts), false);
+                // What is left of the body ends the connection, and a client that does not know would ask on it again.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return response;
             }
         }
     }
@@ -170,6 +167,21 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
             Ok(lines) => respond(reply, false).map(|_empty| Either::Right(lines)),
             Err(crowded) => respond(answer::finish(Reply::text(429, crowded.to_string()), facts), gzip),
         },
+    }
+}
+
+/// The body, or the reply to one that is too long, broken or late.
+async fn read(body: Incoming, cap: usize) -> Result<Bytes, Reply> {
+    // What is announced to be too long is not waited for.
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > cap {
+        return Err(answer::too_large(declared, cap));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, whole(body, cap)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(BadBody::TooLong)) => Err(answer::too_large(cap + 1, cap)),
+        Ok(Err(BadBody::Broken)) => Err(Reply::text(400, "the request's body is broken")),
+        Err(_late) => Err(Reply::text(408, "the request's body did not come in time")),
     }
 }
 

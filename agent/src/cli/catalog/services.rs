@@ -64,7 +64,7 @@ fn show(names: &Names, tags: bool) -> Output {
         return Output::complaint("No services match the given query - try expanding your search.", 0);
     }
     if !tags {
-        return Output::text(names.keys().fold(String::new(), |all, name| all + name + "\n"));
+        return Output::text(names.keys().fold(String::new(), |all, name| all + &table::printable(name) + "\n"));
     }
     let joined = |tags: &BTreeSet<String>| tags.iter().map(String::as_str).collect::<Vec<_>>().join(",");
     let rows: Vec<Vec<String>> = names.iter().map(|(name, tags)| vec![name.clone(), joined(tags)]).collect();

@@ -174,7 +174,7 @@ impl Client {
             match whole(response.into_body(), CALL_MAX).await {
                 Ok(answer) if status == StatusCode::OK => Ok(answer),
                 Ok(reason) => Err(Failed::Refused(String::from_utf8_lossy(&reason).into_owned())),
-                Err(super::BadBody) => Err(Failed::Lost),
+                Err(_) => Err(Failed::Lost),
             }
         };
         match tokio::time::timeout(patience, asked).await {

@@ -7,9 +7,14 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 
-/// A body that is longer than it may be, or broke off.
+/// Why a body is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadBody;
+pub enum BadBody {
+    /// It, or a frame of it, is longer than it may be.
+    TooLong,
+    /// It broke off, or is not what it ought to be.
+    Broken,
+}
 
 /// Reads a whole body of at most `max` bytes.
 ///
@@ -22,7 +27,8 @@ where
 {
     match http_body_util::Limited::new(body, max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(_) => Err(BadBody),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(BadBody::TooLong),
+        Err(_) => Err(BadBody::Broken),
     }
 }
 
@@ -51,7 +57,7 @@ where
             if let Some(head) = self.buffer.first_chunk::<4>() {
                 let length = u32::from_be_bytes(*head) as usize;
                 if length > self.max {
-                    return Err(BadBody);
+                    return Err(BadBody::TooLong);
                 }
                 if self.buffer.len() >= 4 + length {
                     self.buffer.advance(4);
@@ -61,7 +67,7 @@ where
             match self.more().await? {
                 Some(data) => self.buffer.extend_from_slice(&data),
                 None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(BadBody),
+                None => return Err(BadBody::Broken),
             }
         }
     }
@@ -78,7 +84,7 @@ where
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(_)) => return Err(BadBody),
+                Some(Err(_)) => return Err(BadBody::Broken),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -138,10 +144,18 @@ mod tests {
     #[tokio::test]
     async fn a_broken_or_oversized_frame_is_refused() {
         for cut in 1..7 {
-            assert_eq!(Frames::new(pieces(&frame(b"one")[..cut], 2), 5).next().await, Err(BadBody), "cut at {cut}");
+            assert_eq!(
+                Frames::new(pieces(&frame(b"one")[..cut], 2), 5).next().await,
+                Err(BadBody::Broken),
+                "cut at {cut}"
+            );
         }
-        assert_eq!(Frames::new(pieces(&frame(b"sixsix"), 3), 5).next().await, Err(BadBody));
-        assert_eq!(Frames::new(pieces(&[0xff; 4], 4), 5).next().await, Err(BadBody), "the claim alone suffices");
+        assert_eq!(Frames::new(pieces(&frame(b"sixsix"), 3), 5).next().await, Err(BadBody::TooLong));
+        assert_eq!(
+            Frames::new(pieces(&[0xff; 4], 4), 5).next().await,
+            Err(BadBody::TooLong),
+            "the claim alone suffices"
+        );
     }
 
     #[tokio::test]
@@ -159,6 +173,6 @@ mod tests {
     #[tokio::test]
     async fn a_whole_body_has_a_limit() {
         assert_eq!(whole(pieces(b"12345", 2), 5).await.expect("fits"), "12345");
-        assert_eq!(whole(pieces(b"123456", 2), 5).await, Err(BadBody));
+        assert_eq!(whole(pieces(b"123456", 2), 5).await, Err(BadBody::TooLong));
     }
 }

@@ -92,11 +92,11 @@ async fn answer(request: Request<Incoming>, dispatcher: &Arc<Dispatcher>, greete
         "/bootstrap" => bootstrap(body, dispatcher).await,
         _ => return reply(StatusCode::NOT_FOUND, format!("this release's RPC has no {path}")),
     };
-    answered.unwrap_or_else(|BadBody| reply(StatusCode::BAD_REQUEST, rpc::Malformed.to_string()))
+    answered.unwrap_or_else(|_: BadBody| reply(StatusCode::BAD_REQUEST, rpc::Malformed.to_string()))
 }
 
 async fn message<T: serde::de::DeserializeOwned>(body: Incoming, max: usize) -> Result<T, BadBody> {
-    rpc::decode(&whole(body, max).await?).or(Err(BadBody))
+    rpc::decode(&whole(body, max).await?).or(Err(BadBody::Broken))
 }
 
 async fn hello(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
@@ -134,17 +134,17 @@ async fn part(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody
 /// The first frame says who writes to whom. What is not for this server's engine is refused: the sender knows an address,
 /// but means somebody who was there before.
 async fn sender(frames: &mut Frames<Incoming>, dispatcher: &Dispatcher) -> Result<EngineId, BadBody> {
-    let signature: Signature = rpc::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;
-    if Some(signature.to) == dispatcher.client.engine() { Ok(signature.from) } else { Err(BadBody) }
+    let signature: Signature = rpc::decode(&frames.next().await?.ok_or(BadBody::Broken)?).or(Err(BadBody::Broken))?;
+    if Some(signature.to) == dispatcher.client.engine() { Ok(signature.from) } else { Err(BadBody::Broken) }
 }
 
 async fn letters(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello>) -> Result<Answer, BadBody> {
     let mut frames = Frames::new(body, LETTER_MAX);
     let from = sender(&mut frames, dispatcher).await?;
     // Who has no cluster has nothing to write; who has one says so, and greets anew once he has.
-    let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody)?);
+    let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody::Broken)?);
     while let Some(bytes) = frames.next().await? {
-        let letter = Letter::decode(&bytes).or(Err(BadBody))?;
+        let letter = Letter::decode(&bytes).or(Err(BadBody::Broken))?;
         // A full lane drops it: the engine repeats what matters.
         let _ = dispatcher.handle.mailbox.push(Lane::Letters, Event::Letter { from, cluster, letter, state: None });
     }
@@ -155,16 +155,16 @@ async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello
     let mut frames = Frames::new(body, LETTER_MAX);
     let from = sender(&mut frames, dispatcher).await?;
     // Who has no cluster has nothing to write; who has one says so, and greets anew once he has.
-    let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody)?);
-    let letter = Letter::decode(&frames.next().await?.ok_or(BadBody)?).or(Err(BadBody))?;
+    let cluster = Some(greeted.get().and_then(|hello| hello.cluster).ok_or(BadBody::Broken)?);
+    let letter = Letter::decode(&frames.next().await?.ok_or(BadBody::Broken)?).or(Err(BadBody::Broken))?;
     let mut restore = Restore::new();
     while let Some(chunk) = frames.rest().await? {
         if let Err(damaged) = restore.feed(&chunk) {
             tracing::warn!("a state sent by a peer is damaged: {damaged}");
-            return Err(BadBody);
+            return Err(BadBody::Broken);
         }
     }
-    let store = restore.finish().or(Err(BadBody))?;
+    let store = restore.finish().or(Err(BadBody::Broken))?;
     match dispatcher.handle.mailbox.push(Lane::Letters, Event::Letter { from, cluster, letter, state: Some(store) }) {
         Ok(()) => Ok(reply(StatusCode::OK, Bytes::new())),
         Err(_) => Ok(reply(StatusCode::TOO_MANY_REQUESTS, Unserved::Busy.to_string())),
@@ -172,7 +172,7 @@ async fn state(body: Incoming, dispatcher: &Dispatcher, greeted: &OnceLock<Hello
 }
 
 async fn bootstrap(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
-    let letter = BootstrapLetter::decode(&whole(body, 1 << 20).await?).ok_or(BadBody)?;
+    let letter = BootstrapLetter::decode(&whole(body, 1 << 20).await?).ok_or(BadBody::Broken)?;
     let _ = dispatcher.handle.mailbox.push(Lane::Letters, Event::Bootstrap { letter });
     Ok(reply(StatusCode::OK, Bytes::new()))
 }
