@@ -224,7 +224,7 @@ impl Agent {
                 self.ending = Some(Ending::Fatal(diverging.to_string()));
             }
             let serves = role.serves();
-            let given_up = role.given_up();
+            let given_up = role.given_up(now);
             let tags = Some(role.tags());
             if self.tagged != tags {
                 self.tagged = tags;

@@ -47,6 +47,11 @@ pub(super) struct CatchUp {
 }
 
 impl CatchUp {
+    /// Forgets what the leader told.
+    pub(super) fn begin(&mut self) {
+        *self = Self { epoch: self.epoch, ..Self::default() };
+    }
+
     /// Draws the conclusions of a turn.
     pub(super) fn observe(&mut self, status: &Status) {
         if self.epoch != status.epoch {

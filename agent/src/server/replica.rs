@@ -29,6 +29,8 @@ const ASK_TICKS: u64 = 2;
 /// An ask that has not been answered for so many ticks was lost. Long against any round trip: an answer that comes after
 /// its ask was given up helps nobody.
 const ASK_LOST_TICKS: u64 = 20;
+/// Without a tick for so long this process did not run.
+const STALL: Duration = Duration::from_millis(300);
 /// Reads that wait for a quorum at most; more are refused.
 const READS_MAX: usize = 16_384;
 /// Writes that wait to be applied at most; more are refused.
@@ -87,6 +89,8 @@ pub struct Replica {
     answers: Vec<(Ticket, Answer)>,
     peers: BTreeMap<Uuid, Peer>,
     next_tick: Instant,
+    /// When the last tick was.
+    ticked: Instant,
     ticks: u64,
     catch_up: CatchUp,
     status: Status,
@@ -121,6 +125,7 @@ impl Replica {
             answers: Vec::new(),
             peers: BTreeMap::new(),
             next_tick: now + TICK,
+            ticked: now,
             ticks: 0,
             catch_up: CatchUp::default(),
             status,
@@ -178,6 +183,10 @@ impl Replica {
                 return;
             }
             (None, _) => {}
+        }
+        // What a process finds when it was stopped for a while was sent long ago.
+        if now.since(self.ticked) > STALL {
+            self.catch_up.begin();
         }
         // Neither with a full disk nor before it has caught up with this leader does it have all that he has: its answers grow
         // old and must say so.
@@ -303,6 +312,7 @@ impl Replica {
             return;
         }
         self.next_tick = now + TICK;
+        self.ticked = now;
         self.ticks += 1;
         self.engine.tick();
         self.status = self.engine.status();

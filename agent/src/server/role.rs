@@ -88,6 +88,8 @@ pub struct Role {
     was_settled: bool,
     orders: Vec<operate::Order>,
     recovering: Option<recovery::Recovering>,
+    /// When there was a leader last, in this life.
+    followed: Option<Instant>,
     /// It goes as soon as it is no voter any more.
     leaving: bool,
     dice: Dice,
@@ -119,7 +121,7 @@ impl Role {
                 Some(replica(engine, store, &config.raft, &mut dice, now))
             }
         };
-        let electorate = Electorate::new(config.reap_after);
+        let electorate = Electorate::new(config.me, config.reap_after);
         Ok(Self {
             config,
             engine,
@@ -136,6 +138,7 @@ impl Role {
             was_settled: false,
             orders: Vec::new(),
             recovering: None,
+            followed: None,
             leaving: false,
             dice,
         })
@@ -307,10 +310,15 @@ impl Role {
     fn heir(&self) -> Option<EngineId> {
         let status = self.replica.as_ref()?.status();
         let others = status.members.voters.iter().filter(|voter| voter.engine != self.engine);
-        let living = others.filter(|voter| alive(&self.members, voter));
+        let living = others.filter(|voter| alive(&self.members, voter) && !self.is_leaving(voter));
         living
             .max_by_key(|voter| status.progress.get(&voter.engine).copied().unwrap_or_default())
             .map(|voter| voter.engine)
+    }
+
+    fn is_leaving(&self, voter: &Voter) -> bool {
+        let member = self.members.iter().find(|member| member.id == voter.node);
+        member.and_then(ServerTags::of).is_some_and(|tags| tags.leaving)
     }
 
     /// Prepares this server's going: its tags say so, it gives leadership away, and the leader takes it off the voters, so
@@ -357,6 +365,9 @@ impl Role {
         let Some(replica) = &mut self.replica else { return Ok(()) };
         replica.timer(now);
         replica.finish(now, effects)?;
+        if replica.status().leader.is_some() {
+            self.followed = Some(now);
+        }
         self.carry_out_orders(now, effects);
         let Some(replica) = &mut self.replica else { return Ok(()) };
         replica.finish(now, effects)?;
@@ -368,7 +379,7 @@ impl Role {
         if settled && !self.was_settled {
             self.next_pass = now;
             self.reconciler = Reconciler::default();
-            self.electorate = Electorate::new(self.config.reap_after);
+            self.electorate = Electorate::new(self.config.me, self.config.reap_after);
             self.under_way = Index(0);
         }
         self.was_settled = settled;

@@ -25,11 +25,15 @@ const TRAILING_MAX: u64 = 250;
 /// What this leader noticed about newcomers, and when. Volatile.
 #[derive(Debug)]
 pub struct Electorate {
+    /// This leader: it hands over rather than remove itself.
+    me: Uuid,
     /// A voter that gossip has not known for so long is gone.
     reap_after: Duration,
     well_since: BTreeMap<EngineId, Instant>,
     /// Learners of whom gossip knows nothing good. Each emptied directory makes another one.
     gone_since: BTreeMap<EngineId, Instant>,
+    /// Voters that gossip knew in this leader's time: one that it knows no longer was reaped, or sent away and pruned.
+    known: BTreeSet<EngineId>,
     /// Voters that gossip does not know at all.
     unknown_since: BTreeMap<EngineId, Instant>,
 }
@@ -50,8 +54,15 @@ pub struct Progress<'a> {
 impl Electorate {
     /// One that has noticed nothing yet.
     #[must_use]
-    pub const fn new(reap_after: Duration) -> Self {
-        Self { reap_after, well_since: BTreeMap::new(), gone_since: BTreeMap::new(), unknown_since: BTreeMap::new() }
+    pub const fn new(me: Uuid, reap_after: Duration) -> Self {
+        Self {
+            me,
+            reap_after,
+            well_since: BTreeMap::new(),
+            gone_since: BTreeMap::new(),
+            known: BTreeSet::new(),
+            unknown_since: BTreeMap::new(),
+        }
     }
 
     /// The configuration that ought to be, when it differs from `current`. One step at a time.
@@ -75,9 +86,12 @@ impl Electorate {
                     && tags.engine.is_none_or(|engine| engine == voter.engine)
             })
         };
+        let me = self.me;
         let left = |voter: &Voter| {
-            gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left)
-                || servers.get(&voter.node).is_some_and(|(_, tags)| tags.leaving)
+            let said = |(_, tags): &(&Member, ServerTags)| tags.leaving;
+            voter.node != me
+                && (gossip.iter().any(|member| member.id == voter.node && member.status == MemberStatus::Left)
+                    || servers.get(&voter.node).is_some_and(said))
         };
         let mut wish = current.clone();
         self.watch_learners(now, current, progress, alive);
@@ -85,7 +99,8 @@ impl Electorate {
 
         // Those who leave go, as long as those who stay are a majority of themselves.
         let forgotten = |voter: &Voter| {
-            self.unknown_since.get(&voter.engine).is_some_and(|since| now.since(*since) >= self.reap_after)
+            let since = self.unknown_since.get(&voter.engine);
+            since.is_some_and(|since| self.known.contains(&voter.engine) || now.since(*since) >= self.reap_after)
         };
         let stay: Vec<Voter> =
             current.voters.iter().filter(|voter| !left(voter) && !forgotten(voter)).copied().collect();
@@ -141,8 +156,12 @@ impl Electorate {
     }
 
     fn watch_unknown(&mut self, now: Instant, current: &Members, gossip: &[Member]) {
-        let unknown = current.voters.iter().filter(|voter| gossip.iter().all(|member| member.id != voter.node));
+        let (known, unknown): (Vec<&Voter>, Vec<&Voter>) =
+            current.voters.iter().partition(|voter| gossip.iter().any(|member| member.id == voter.node));
+        self.known.extend(known.into_iter().map(|voter| voter.engine));
+        self.known.retain(|engine| current.is_voter(*engine));
         self.unknown_since = unknown
+            .into_iter()
             .map(|voter| (voter.engine, self.unknown_since.get(&voter.engine).copied().unwrap_or(now)))
             .collect();
     }

@@ -211,3 +211,21 @@ fn the_staler_survivor_refuses_and_the_fresher_recovers() {
         assert!(world.run_until(60 * SECOND, |world| voters(world) == 2), "seed {seed}");
     });
 }
+
+#[test]
+fn a_majority_that_lived_out_of_sight_goes_on_serving() {
+    let mut world = settled(Setup::new(7, 3, 0));
+    let leader = world.leader().expect("it leads");
+    let alone = (0..3).find(|at| *at != leader).expect("three servers");
+    let rest: Vec<usize> = (0..3).filter(|at| *at != alone).collect();
+    world.net.partition(&[&[alone], &rest]);
+    world.run(20 * SECOND);
+    // From where the operator stands the others are dead. They are not.
+    assert_eq!(recover(&mut world, alone).status, 200);
+    world.net.heal();
+    world.run(60 * SECOND);
+    assert!(rest.iter().all(|at| world.process(*at).is_some()), "the majority had its leader all the time");
+    let number = world.history.len();
+    world.put(rest[0], "k", "v");
+    assert!(world.run_until(10 * SECOND, |world| matches!(world.history[number].ended, Some((_, Deed::Acked(true))))));
+}

@@ -1,6 +1,6 @@
 //! The main road: three servers and a client agent find, check and lose each other's services.
 
-use crate::cluster::{Agent, Cluster, until};
+use crate::cluster::{Agent, Cluster, lictor, until};
 use crate::dig;
 use crate::endpoint::Endpoint;
 use hickory_proto::op::ResponseCode;
@@ -236,4 +236,35 @@ async fn copies_of_most_directories_bring_a_lost_cluster_back() {
 
 fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_of_three_servers_is_recovered_by_one_command() {
+    let cluster = Cluster::new();
+    let mut servers = cluster.three().await;
+    assert_eq!(cluster.put(&servers[0], "/v1/kv/kept", "yes").await.unwrap().0, 200);
+    let (code, _, refused) = lictor(Some(&servers[0]), &["operator", "raft", "recover"]);
+    assert!(code == 1 && refused.contains("has a leader"), "{refused}");
+    servers[1].kill();
+    servers[2].kill();
+    let shown = until("the survivor to know that it is alone", Duration::from_secs(30), async || {
+        let (code, shown, _) = lictor(Some(&servers[0]), &["operator", "raft", "recover"]);
+        (code == 0).then_some(shown)
+    })
+    .await;
+    assert!(shown.contains("given up") && shown.contains("Nothing was changed"), "{shown}");
+    let confirm = shown.split_whitespace().last().unwrap().to_owned();
+    let (code, done, problem) = lictor(Some(&servers[0]), &["operator", "raft", "recover", &confirm]);
+    assert!(code == 0 && done.contains("this server leads"), "{done}{problem}");
+    assert_eq!(cluster.put(&servers[0], "/v1/kv/new", "1").await.unwrap(), (200, "true".to_owned()));
+    let (status, body) = cluster.get(&servers[0], "/v1/kv/kept?raw&consistent").await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "yes"));
+    // A restart goes on from there.
+    servers[0].kill();
+    servers[0].start();
+    until("the restarted server to lead", Duration::from_secs(20), async || {
+        let (status, body) = cluster.get(&servers[0], "/v1/kv/new?raw&consistent").await.ok()?;
+        (status == 200 && body == "1").then_some(())
+    })
+    .await;
 }

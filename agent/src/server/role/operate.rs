@@ -55,7 +55,8 @@ pub(super) struct Order {
 enum Want {
     /// To this voter, or to whoever is best.
     Transfer(Option<EngineId>),
-    Remove(EngineId),
+    /// Whatever log stores the configuration has of this node.
+    Remove(Uuid),
 }
 
 impl Role {
@@ -82,15 +83,16 @@ impl Role {
             return effects.push(super::no_leader(ticket));
         };
         let members = &replica.status().members;
-        let Some(server) = members.all().find(|member| member.node == node).copied() else {
-            let answer = Answer::CannotOperate(CannotOperate::NotFound(node));
-            return effects.push(Effect::Answer { ticket, answer });
-        };
-        let left: Vec<_> = members.voters.iter().filter(|voter| voter.engine != server.engine).copied().collect();
+        let left: Vec<_> = members.voters.iter().filter(|voter| voter.node != node).copied().collect();
         let living = left.iter().filter(|voter| alive(&self.members, voter)).count();
-        let refused = (members.is_voter(server.engine) && !keeps_quorum(living, left.len()))
-            .then_some(CannotOperate::Quorum { server: node, alive: living, voters: left.len() });
-        self.order(ticket, Want::Remove(server.engine), refused, now, effects);
+        let refused = if members.all().all(|member| member.node != node) {
+            Some(CannotOperate::NotFound(node))
+        } else if left.len() < members.voters.len() && !keeps_quorum(living, left.len()) {
+            Some(CannotOperate::Quorum { server: node, alive: living, voters: left.len() })
+        } else {
+            None
+        };
+        self.order(ticket, Want::Remove(node), refused, now, effects);
     }
 
     fn order(
@@ -122,8 +124,8 @@ impl Role {
         let status = self.replica.as_ref()?.status().clone();
         match order.want {
             Want::Transfer(_) if !status.leading => return Some(Answer::Transferred),
-            Want::Remove(engine)
-                if status.leading && !status.changing && status.members.all().all(|m| m.engine != engine) =>
+            Want::Remove(node)
+                if status.leading && !status.changing && status.members.all().all(|member| member.node != node) =>
             {
                 return Some(Answer::Done);
             }
@@ -142,7 +144,7 @@ impl Role {
     fn try_order(&mut self, order: &mut Order, now: Instant, effects: &mut Vec<Effect>) {
         let offered = match order.want {
             Want::Transfer(Some(heir)) => Some(heir),
-            Want::Remove(engine) if engine != self.engine => None,
+            Want::Remove(node) if node != self.config.me => None,
             Want::Transfer(None) | Want::Remove(_) => self.heir(),
         };
         let Some(replica) = &mut self.replica else { return };
@@ -150,10 +152,10 @@ impl Role {
             order.next_try = now + OFFER_AGAIN;
             // Refused while another change runs; it is offered again.
             let _ = replica.transfer(heir, effects);
-        } else if let Want::Remove(engine) = order.want {
+        } else if let Want::Remove(node) = order.want {
             let mut wish = replica.status().members.clone();
-            wish.voters.retain(|voter| voter.engine != engine);
-            wish.learners.retain(|learner| learner.engine != engine);
+            wish.voters.retain(|voter| voter.node != node);
+            wish.learners.retain(|learner| learner.node != node);
             match replica.change(&wish) {
                 Ok(()) => (order.proposed, order.next_try) = (true, order.deadline),
                 Err(Refused::Unchanged | Refused::ChangePending | Refused::Busy) => {}

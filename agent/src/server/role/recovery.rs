@@ -17,6 +17,10 @@ use crate::server::voters::keeps_quorum;
 use crate::time::Instant;
 use lictor_catalog::{Entry, Store};
 use serde::Serialize;
+use std::time::Duration;
+
+/// A server that had a leader is not given up before it has been without one for so long.
+const LEADERLESS: Duration = Duration::from_secs(10);
 
 /// What a recovery would do, for the operator to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,10 +75,14 @@ impl Role {
         (status.leader.is_none() && !status.leading).then_some(status.end)
     }
 
-    /// A living server of a later generation of our cluster: this one was given up.
+    /// A living server of a later generation of our cluster: this one was given up. A cluster that still has its leader goes on all
+    /// the same: then it was the recovery that was a mistake, and the operator is told of two clusters.
     #[must_use]
-    pub fn given_up(&self) -> Option<String> {
+    pub fn given_up(&self, now: Instant) -> Option<String> {
         let ours = self.cluster?;
+        if self.followed.is_some_and(|followed| now.since(followed) < LEADERLESS) {
+            return None;
+        }
         let later = self.members.iter().find(|member| {
             let theirs = ServerTags::of(member).and_then(|tags| tags.cluster);
             member.status == MemberStatus::Alive && theirs.is_some_and(|theirs| lineage::supersedes(theirs, ours))
@@ -158,7 +166,7 @@ impl Role {
             let entry = Entry::decode(command).map_err(|_unreadable| CannotRecover::Busy)?;
             store.apply(*index, &entry);
         }
-        let cluster = lineage::next(cluster);
+        let cluster = lineage::next(cluster, self.dice.uuid());
         let (snapshot, vote) = (claim.snapshot, claim.vote);
         let writes = vec![
             Write::Cluster(cluster),
