@@ -41,11 +41,16 @@ impl Reconciler {
         let living: BTreeSet<Uuid> = members.iter().filter(|member| lives(member)).map(|member| member.id).collect();
         let wishes = members.iter().flat_map(|member| member_wish(member, store, me, &living));
         let mut commands: Vec<Command> = wishes.collect();
-        // Names are compared as the catalog does.
-        let known: BTreeSet<_> = members.iter().map(|member| folded(&member.name)).collect();
+        // Names are compared as the catalog does. Whoever took a name over and is gone again says nothing of its former owner.
+        let known: BTreeSet<_> = members.iter().map(|member| (folded(&member.name), member.id)).collect();
+        let names: BTreeSet<_> = known.iter().map(|(name, _)| name).collect();
+        let is_known = |node: &Node| match node.id {
+            Some(id) => known.contains(&(folded(&node.name), id)),
+            None => names.contains(&folded(&node.name)),
+        };
         let (_, rows) = Query::Nodes { meta: Vec::new() }.run(store, &lictor_catalog::AllowAll);
         let Rows::Nodes(nodes) = rows else { return commands };
-        let strangers = nodes.iter().filter(|node| !known.contains(&folded(&node.name)));
+        let strangers = nodes.iter().filter(|node| !is_known(node));
         let mut unknown_since = BTreeMap::new();
         self.due = None;
         for node in strangers {

@@ -133,6 +133,17 @@ fn a_name_passes_to_a_new_owner_only_when_the_old_one_is_gone() {
 }
 
 #[test]
+fn an_owner_whose_name_was_taken_over_and_given_up_again_turns_critical() {
+    let mut desk = Desk::default();
+    desk.settle(0, &[member("web", 7, MemberStatus::Alive)]);
+    // Its emptied successor came and left while nobody led.
+    let successor = [member("web", 8, MemberStatus::Left)];
+    assert_eq!(desk.settle(1, &successor), 0);
+    assert_eq!(desk.settle(61, &successor), 1);
+    assert_eq!(desk.health("web"), Some(Status::Critical));
+}
+
+#[test]
 fn without_tags_nothing_is_known() {
     let mut desk = Desk::default();
     let bare = Member { tags: BTreeMap::new(), ..member("web", 7, MemberStatus::Alive) };

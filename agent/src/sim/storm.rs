@@ -17,6 +17,8 @@ const KEYS: u64 = 12;
 /// How long the calm may take until everything is right, and how long it takes at least, in ns.
 const CALM_MAX: u64 = 180 * SECOND;
 const CALM: u64 = 35 * SECOND;
+/// Faults start what they stopped within this time, in ns.
+const STARTED_BY: u64 = 10 * SECOND;
 /// Small enough that servers that lag are sent a snapshot.
 const LOG_BYTES_MAX: usize = 8 << 10;
 
@@ -306,6 +308,8 @@ impl Storm {
 
     /// One node dies in the healthy cluster, and comes back.
     fn lose_one(&mut self) {
+        // Whoever was to be started after the last fault has been started by then, and will not be again.
+        self.world.run_to(self.calm + STARTED_BY);
         let leader = self.world.leader();
         let mortal: Vec<usize> = self.wanted().map(|(at, _)| at).filter(|at| Some(*at) != leader).collect();
         let node = mortal[self.below(mortal.len())];
