@@ -112,6 +112,15 @@ pub fn place_write(view: &View) -> Where {
     }
 }
 
+/// Whether a view that a quorum found fresh enough may answer a read that is not stale. A server that was deposed meanwhile may
+/// hold what the new leader has not applied yet, and must not show it before him: his lease would then show less.
+///
+/// # Errors
+/// [`Unserved::NoLeader`]: ask the new one.
+pub const fn still_leads(view: &View) -> Result<(), Unserved> {
+    if view.leading { Ok(()) } else { Err(Unserved::NoLeader) }
+}
+
 /// What came of a proposal.
 #[must_use]
 pub fn proposed(answer: Answer) -> Attempt<Outcome> {
@@ -182,6 +191,12 @@ mod tests {
         check(0, true, 0, Attempt::Lost, "unknown");
         check(1, true, 0, Attempt::Lost, "unknown");
         check(0, false, 0, Attempt::Lost, "retry");
+    }
+
+    #[test]
+    fn a_deposed_leader_shows_nothing_before_its_successor_does() {
+        assert_eq!(still_leads(&View { leading: true, ..View::default() }), Ok(()));
+        assert_eq!(still_leads(&View { caught_up: true, ..View::default() }), Err(Unserved::NoLeader));
     }
 
     #[test]

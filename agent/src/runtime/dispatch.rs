@@ -406,7 +406,10 @@ impl Dispatcher {
         let mut applied = self.handle.applied.subscribe();
         let reached = applied.wait_for(|applied| *applied >= index.0);
         match tokio::time::timeout(patience(deadline), reached).await {
-            Ok(Ok(_)) => Ok(self.handle.view.load_full()),
+            Ok(Ok(_)) => {
+                let view = self.handle.view.load_full();
+                forward::still_leads(&view).map(|()| view)
+            }
             Ok(Err(_)) | Err(_) => Err(Unserved::NoLeader),
         }
     }

@@ -184,10 +184,7 @@ impl Replica {
             }
             (None, _) => {}
         }
-        // What a process finds when it was stopped for a while was sent long ago.
-        if now.since(self.ticked) > STALL {
-            self.catch_up.begin();
-        }
+        self.notice_stall(now);
         // Neither with a full disk nor before it has caught up with this leader does it have all that he has: its answers grow
         // old and must say so.
         if self.status.leader == Some(from) && self.catch_up.done && !self.disk_full {
@@ -311,6 +308,7 @@ impl Replica {
         if now < self.next_tick {
             return;
         }
+        self.notice_stall(now);
         self.next_tick = now + TICK;
         self.ticked = now;
         self.ticks += 1;
@@ -324,6 +322,13 @@ impl Replica {
                 self.ask(now);
             }
             self.ask_to_catch_up();
+        }
+    }
+
+    /// What a process finds when it was stopped for a while was sent long ago: it has to catch up anew.
+    fn notice_stall(&mut self, now: Instant) {
+        if now.since(self.ticked) > STALL {
+            self.catch_up.begin();
         }
     }
 

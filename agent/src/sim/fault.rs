@@ -76,9 +76,13 @@ impl Storm {
         SECOND / 2 + self.dice.below(6 * SECOND)
     }
 
-    /// Nothing is broken, and the servers that live, with the logs they have now, are those that vote.
+    /// Nothing is broken, and the servers that live, with the logs they have now, are those that vote. Rot that no start has
+    /// found yet counts as broken: it may turn out to be a lost log.
     fn healthy(&self) -> bool {
         let world = &self.world;
+        if self.rotten.iter().any(|rot| rot.emptied.is_none()) {
+            return false;
+        }
         let sound = |(_, node): (usize, &super::Node)| node.process.is_some() && node.paused_until <= world.now;
         if !world.net.cut.is_empty() || world.net.loss > 0 || !self.wanted().all(sound) {
             return false;

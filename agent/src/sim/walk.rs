@@ -247,7 +247,7 @@ impl World {
         let Some(process) = self.running(node) else { return };
         if process.view.applied >= index {
             let view = Arc::clone(&process.view);
-            return self.read_in(node, number, &view, *read);
+            return self.read_confirmed(node, number, &view, *read);
         }
         let Some(walk) = self.step(node, number, Step::Apply(index, read)) else { return };
         let (due, step) = (clock.when(walk.deadline), walk.steps);
@@ -265,8 +265,16 @@ impl World {
             let Some(walk) = walk else { continue };
             if let Step::Apply(_, read) = std::mem::replace(&mut walk.step, Step::Ready) {
                 walk.steps += 1;
-                self.read_in(node, number, &view, *read);
+                self.read_confirmed(node, number, &view, *read);
             }
+        }
+    }
+
+    /// A quorum found the view fresh enough.
+    fn read_confirmed(&mut self, node: usize, number: u64, view: &Arc<View>, read: Read) {
+        match forward::still_leads(view) {
+            Ok(()) => self.read_in(node, number, view, read),
+            Err(why) => self.tried(node, number, Attempt::Unserved(why)),
         }
     }
 

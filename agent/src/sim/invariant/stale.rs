@@ -27,8 +27,9 @@ pub(super) fn check(storm: &Storm) -> Result<(), String> {
         };
         if let Some(newer) = history.iter().find(newer) {
             return Err(format!(
-                "operation {at} at node {} shows {value:?} and claims to be {} ms old, but {:?} was over {} ms before",
+                "operation {at} at node {}, begun at {} ms, shows {value:?} and claims to be {} ms old, but {:?} was over {} ms before",
                 op.node,
+                op.begun / MS,
                 age / MS,
                 newer.kind,
                 (op.begun - over(newer).unwrap_or_default()) / MS
