@@ -1,6 +1,8 @@
 //! The paused leader: it sleeps through an election and a write, wakes, and is asked at once. Whatever it answers to a
 //! default or a consistent read must be what was written meanwhile. A stale read may be old, but must say how old.
 
+#![expect(clippy::disallowed_methods, reason = "a stopwatch asks the clock")]
+
 use crate::nemesis::signal;
 use lictor_examples::cluster::{Agent, Cluster, Result, until};
 use nix::sys::signal::Signal;
