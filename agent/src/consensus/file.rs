@@ -21,20 +21,11 @@ impl FileBackend {
     /// # Errors
     /// [`OpenError::Locked`] when another agent holds it, else as its variants say.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let refused = |cause: io::Error| {
-            let path = Shown(path.to_owned());
-            match cause.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    OpenError::Permission { path, cause }
-                }
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { path, cause },
-                _ => OpenError::Io { path, cause },
-            }
-        };
+        let refused = |cause| refused(path, cause);
         let existed = path.try_exists().map_err(refused)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(refused)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let directory = directory(path);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -46,6 +37,28 @@ impl FileBackend {
             File::open(directory).and_then(|directory| directory.sync_all()).map_err(refused)?;
         }
         Ok(Self { file })
+    }
+}
+
+/// Gives a file that is whole its own name, durably.
+///
+/// # Errors
+/// [`OpenError`], as [`FileBackend::open`].
+pub fn rename(from: &Path, to: &Path) -> Result<(), OpenError> {
+    let renamed = std::fs::rename(from, to).and_then(|()| File::open(directory(to))?.sync_all());
+    renamed.map_err(|cause| refused(to, cause))
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn refused(path: &Path, cause: io::Error) -> OpenError {
+    let path = Shown(path.to_owned());
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::Permission { path, cause },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { path, cause },
+        _ => OpenError::Io { path, cause },
     }
 }
 

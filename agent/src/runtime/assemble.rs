@@ -20,7 +20,7 @@ use crate::agent::{self, Agent, Parts};
 use crate::checks::CheckSpec;
 use crate::config::{DnsConfig, Resolved};
 use crate::consensus::EngineId;
-use crate::consensus::file::FileBackend;
+use crate::consensus::file::{self, FileBackend};
 use crate::consensus::raft;
 use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, Storage, Volatile};
 use crate::dice::Dice;
@@ -336,10 +336,19 @@ fn fresh_engine() -> Result<EngineId, String> {
     Ok(EngineId(u64::from_le_bytes(bytes).max(1)))
 }
 
+/// A log is made under another name and takes its own when it is whole: a first start that was cut short leaves nothing that
+/// looks like a damaged log.
 fn open_store(
     path: &Path,
     identity: StoreIdentity,
 ) -> Result<(LogStore, Recovered), crate::consensus::store::OpenError> {
+    if !path.exists() {
+        let unfinished = path.with_extension("unfinished");
+        // What an earlier start left there is of no use; should it not go, making the log says why.
+        let _ = std::fs::remove_file(&unfinished);
+        drop(LogStore::open(FileBackend::open(&unfinished)?, &unfinished, identity, STORE_CACHE)?);
+        file::rename(&unfinished, path)?;
+    }
     LogStore::open(FileBackend::open(path)?, path, identity, STORE_CACHE)
 }
 

@@ -1,6 +1,6 @@
 //! Counts what happens where it happens, in atomics without a lock, and reports it by intervals of ten seconds.
 //!
-//! Every figure is named in [`EVENTS`], [`rows`] or [`Meter::gauges`]; what the agent counts of itself comes in as [`Counts`].
+//! Every figure is named in `EVENTS`, `rows` or `Meter::gauges`; what the agent counts of itself comes in as [`Counts`].
 
 use super::{clock, machine};
 use crate::gossip::MemberStatus;

@@ -132,6 +132,12 @@ impl ByteDisk {
         sector
     }
 
+    /// Whether nothing was ever written, or all of it went.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.image().current.is_empty()
+    }
+
     /// Somebody emptied the directory.
     pub fn wipe(&self) {
         let mut image = self.image();

@@ -155,8 +155,13 @@ impl Node {
     pub(super) fn open_log(&self, fresh: u64) -> Result<(LogStore, Recovered), String> {
         let fresh = bug::fresh_engine(self.bug, self.id, fresh);
         let identity = StoreIdentity { fresh: EngineId(fresh.max(1)), node: self.id };
-        LogStore::open(self.disk.mount(), Path::new(&self.name), identity, STORE_CACHE)
-            .map_err(|error| error.to_string())
+        let made = self.disk.is_empty();
+        let opened = LogStore::open(self.disk.mount(), Path::new(&self.name), identity, STORE_CACHE);
+        if made && opened.is_err() {
+            // It was being made under another name, as `runtime/assemble.rs` does.
+            self.disk.wipe();
+        }
+        opened.map_err(|error| error.to_string())
     }
 
     /// Puts a process together, in the order of `runtime/assemble.rs`.

@@ -1,7 +1,7 @@
 //! Going on after most voters were lost for good: one survivor declares its log the truth and itself the only voter.
 //!
 //! That is safe only if no living server knows more. While there is no leader each server tells in its tags how far its log
-//! reaches ([`LogEnd`](crate::consensus::LogEnd)); whoever has less than a living other refuses, and so does everybody
+//! reaches ([`LogEnd`]); whoever has less than a living other refuses, and so does everybody
 //! while a majority lives. What only the lost servers had is lost. The cluster goes on under its next generation's id
 //! ([`lineage`]), so that the others, when they come back with their old logs, stop instead of electing a second truth.
 //!
