@@ -76,13 +76,14 @@ impl Storm {
         SECOND / 2 + self.dice.below(6 * SECOND)
     }
 
-    /// Nothing is broken, and the servers that live, with the logs they have now, are those that vote. Rot that no start has
-    /// found yet counts as broken: it may turn out to be a lost log.
+    /// Healthy, and no rot waits for a start to find it: it may turn out to be a lost log.
+    fn sound(&self) -> bool {
+        self.healthy() && self.rotten.iter().all(|rot| rot.emptied.is_some())
+    }
+
+    /// Nothing is broken, and the servers that live, with the logs they have now, are those that vote.
     fn healthy(&self) -> bool {
         let world = &self.world;
-        if self.rotten.iter().any(|rot| rot.emptied.is_none()) {
-            return false;
-        }
         let sound = |(_, node): (usize, &super::Node)| node.process.is_some() && node.paused_until <= world.now;
         if !world.net.cut.is_empty() || world.net.loss > 0 || !self.wanted().all(sound) {
             return false;
@@ -248,7 +249,7 @@ fn server_leaves(storm: &mut Storm) -> bool {
 }
 
 fn server_wiped(storm: &mut Storm) -> bool {
-    let Some(node) = storm.running(true).filter(|_| storm.healthy()) else { return false };
+    let Some(node) = storm.running(true).filter(|_| storm.sound()) else { return false };
     let (whole, wait) = (storm.dice.below(2) == 0, storm.a_while());
     let what = if whole { "directory" } else { "log" };
     storm.note(format!("server {node} is killed and comes back with an empty {what} after {} ms", wait / MS));
@@ -263,7 +264,7 @@ fn server_wiped(storm: &mut Storm) -> bool {
 }
 
 fn rot(storm: &mut Storm) -> bool {
-    let Some(node) = storm.running(true).filter(|_| storm.healthy()) else { return false };
+    let Some(node) = storm.running(true).filter(|_| storm.sound()) else { return false };
     let wait = storm.a_while();
     storm.world.crash(node, false);
     let sectors: Vec<usize> = {
