@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,6 +27,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
+/// So much of a refused body is read and dropped, for so long, before the answer.
+const DISCARD_MAX: usize = 16 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// A client that has not sent its next request's head by then is cut off. An idle connection counts too, so this is longer than
 /// clients keep idle ones (Go's 90 s): whoever closes first must be the client, or a request may meet a closing door.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -175,6 +178,7 @@ async fn read(body: Incoming, cap: usize) -> Result<Bytes, Reply> {
     // What is announced to be too long is not waited for.
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > cap {
+        discard(body).await;
         return Err(answer::too_large(declared, cap));
     }
     match tokio::time::timeout(BODY_TIMEOUT, whole(body, cap)).await {
@@ -183,6 +187,21 @@ async fn read(body: Incoming, cap: usize) -> Result<Bytes, Reply> {
         Ok(Err(BadBody::Broken)) => Err(Reply::text(400, "the request's body is broken")),
         Err(_late) => Err(Reply::text(408, "the request's body did not come in time")),
     }
+}
+
+/// Reads on for a moment what is refused: most clients read the answer only when they have sent everything, and would find the
+/// connection broken instead.
+async fn discard(mut body: Incoming) {
+    let some = async {
+        let mut left = DISCARD_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIME, some).await;
 }
 
 fn wants_gzip(request: &Request<Incoming>) -> bool {
