@@ -368,9 +368,13 @@ impl Role {
         if replica.status().leader.is_some() {
             self.followed = Some(now);
         }
-        self.carry_out_orders(now, effects);
+        if !self.orders.is_empty() {
+            self.carry_out_orders(now, effects);
+            if let Some(replica) = &mut self.replica {
+                replica.finish(now, effects)?;
+            }
+        }
         let Some(replica) = &mut self.replica else { return Ok(()) };
-        replica.finish(now, effects)?;
         let settled = replica.settled();
         if replica.nodes_changed() {
             // Somebody else may have written what gossip knows better, such as a node that has just left.
