@@ -301,11 +301,6 @@ impl Role {
         self.replica.as_ref().is_some_and(Replica::serves)
     }
 
-    #[must_use]
-    pub fn leads(&self) -> bool {
-        self.replica.as_ref().is_some_and(|replica| replica.status().leading)
-    }
-
     /// The living voter beside this one whose log reaches furthest, as the leader knows.
     fn heir(&self) -> Option<EngineId> {
         let status = self.replica.as_ref()?.status();
