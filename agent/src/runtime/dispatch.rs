@@ -17,6 +17,7 @@ use crate::runtime::machine;
 use crate::runtime::meter::Event;
 use crate::runtime::monitor::Monitor;
 use crate::runtime::rpc::client::{Client, Failed};
+use crate::runtime::watch::Streams;
 use crate::time::Instant;
 use crate::view::View;
 use lictor_catalog::{Command, Index, Outcome, Query};
@@ -39,6 +40,7 @@ pub struct Dispatcher {
     pub hub: Arc<Hub>,
     pub client: Arc<Client>,
     pub monitor: Arc<Monitor>,
+    pub streams: Arc<Streams>,
     pub dice: Mutex<Dice>,
     hold: Duration,
     recent: Mutex<Recent>,
@@ -108,10 +110,11 @@ impl Dispatcher {
         dice: Dice,
         hold: Duration,
     ) -> Self {
-        Self { handle, hub, client, monitor, dice: Mutex::new(dice), hold, recent: Mutex::default() }
+        let streams = Arc::default();
+        Self { handle, hub, client, monitor, streams, dice: Mutex::new(dice), hold, recent: Mutex::default() }
     }
 
-    fn dice(&self) -> Dice {
+    pub(super) fn dice(&self) -> Dice {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).split()
     }
 

@@ -8,6 +8,7 @@ use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::monitor::Lines;
 use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
+use crate::runtime::watch::{self, Events};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
@@ -142,9 +143,9 @@ where
     unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
-type Outgoing = Response<Either<Full<Bytes>, Lines>>;
+type Outgoing = Response<Either<Full<Bytes>, Either<Lines, Events>>>;
 
-async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Outgoing {
+async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Arc<Dispatcher>) -> Outgoing {
     let gzip = wants_gzip(&request);
     let facts = &dispatcher.handle.facts;
     let Some((mut call, body)) = call(request, source) else {
@@ -162,14 +163,20 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
             }
         }
     }
-    let reply = dispatcher.serve(call).await;
-    match reply.stream {
-        None => respond(reply, gzip),
-        Some(Source::Log { level, json }) => match dispatcher.monitor.listen(level, json) {
-            // Compressed lines would wait for each other.
-            Ok(lines) => respond(reply, false).map(|_empty| Either::Right(lines)),
-            Err(crowded) => respond(answer::finish(Reply::text(429, crowded.to_string()), facts), gzip),
-        },
+    let mut reply = dispatcher.serve(call).await;
+    let endless = match reply.stream.take() {
+        None => return respond(reply, gzip),
+        Some(Source::Log { level, json }) => {
+            dispatcher.monitor.listen(level, json).map(Either::Left).map_err(|crowded| crowded.to_string())
+        }
+        Some(Source::Watch(subscription)) => {
+            watch::open(dispatcher, *subscription).map(Either::Right).map_err(|crowded| crowded.to_string())
+        }
+    };
+    match endless {
+        // Compressed lines would wait for each other.
+        Ok(body) => respond(reply, false).map(|_empty| Either::Right(body)),
+        Err(crowded) => respond(answer::finish(Reply::text(429, crowded), facts), gzip),
     }
 }
 
@@ -226,10 +233,15 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
             rest.split(' ').next().unwrap_or_default().clone_into(&mut token);
         }
     }
-    let params = match parts.uri.query() {
+    let mut params = match parts.uri.query() {
         Some(query) => Params::parse_strict(query)?,
         None => Params::default(),
     };
+    // Browsers send it so; whoever cannot set headers names it in the query.
+    let last = text(HeaderName::from_static("last-event-id"));
+    if !last.is_empty() {
+        params.push("last-event-id", last);
+    }
     let call = Call {
         method: Method::parse(parts.method.as_str()),
         path: parts.uri.path().to_owned(),
