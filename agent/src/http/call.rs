@@ -65,6 +65,8 @@ pub struct Call {
     /// The `Accept` and `Cache-Control` headers, empty when absent.
     pub accept: String,
     pub cache_control: String,
+    /// The client takes gzip.
+    pub gzip: bool,
     pub body: Bytes,
     /// Who asked; absent on a unix socket.
     pub source: Option<IpAddr>,
@@ -152,6 +154,8 @@ pub struct Encoding {
     pub raw: bool,
     /// A node's services as a list instead of a map (`catalog/node-services`).
     pub list: bool,
+    /// Compressed, once for all who take it so.
+    pub gzip: bool,
     /// Which rows are left out (`?filter=`).
     pub filter: Option<Arc<Filter>>,
 }

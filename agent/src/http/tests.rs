@@ -197,6 +197,7 @@ fn call(text: &str) -> Call {
         token: String::new(),
         accept: String::new(),
         cache_control: String::new(),
+        gzip: false,
         body: bytes::Bytes::copy_from_slice(body.as_bytes()),
         source: None,
     }
@@ -798,6 +799,7 @@ proptest! {
             token: String::new(),
             accept: String::new(),
             cache_control: String::new(),
+            gzip: false,
             body: body.into(),
             source: None,
         };

@@ -374,7 +374,12 @@ impl Dispatcher {
                 let jitter = self.dice().span(blocking.wait / 16);
                 let until = clock::now() + blocking.wait + jitter;
                 match self.hub.wait(&read, until).await {
-                    Ok(found) => found,
+                    Ok(found) => {
+                        if found.index <= blocking.min_index && clock::now() < until {
+                            self.handle.meter.count(Event::HubEarly, 1);
+                        }
+                        found
+                    }
                     Err(full) => return Attempt::Done(Reply::text(429, full.to_string())),
                 }
             }

@@ -3,14 +3,13 @@
 
 use crate::http::call::{Call, Method, Reply, Source};
 use crate::http::params::Params;
-use crate::http::{answer, route};
+use crate::http::{answer, route, wire};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::monitor::Lines;
 use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
 use crate::runtime::watch::{self, Events};
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Either, Full};
@@ -20,7 +19,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,11 +144,11 @@ where
 type Outgoing = Response<Either<Full<Bytes>, Either<Lines, Events>>>;
 
 async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Arc<Dispatcher>) -> Outgoing {
-    let gzip = wants_gzip(&request);
     let facts = &dispatcher.handle.facts;
     let Some((mut call, body)) = call(request, source) else {
         return respond(answer::finish(answer::bad_query(), facts), false);
     };
+    let gzip = call.gzip;
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
         match read(body, cap).await {
@@ -211,12 +209,13 @@ async fn discard(mut body: Incoming) {
     let _ = tokio::time::timeout(DISCARD_TIME, some).await;
 }
 
-fn wants_gzip(request: &Request<Incoming>) -> bool {
-    request
-        .headers()
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(',').any(|coding| coding.trim().split(';').next() == Some("gzip")))
+/// Whether `Accept-Encoding` names gzip, and not to forbid it (RFC 9110 §12.5.3).
+fn wants_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let none = weight.trim().strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0));
+        name.trim() == "gzip" && !none
+    })
 }
 
 /// Everything but the body; `None` when the query string cannot be parsed.
@@ -249,6 +248,7 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
         token,
         accept: text(header::ACCEPT),
         cache_control: text(header::CACHE_CONTROL),
+        gzip: wants_gzip(&text(header::ACCEPT_ENCODING)),
         body: Bytes::new(),
         source,
     };
@@ -275,18 +275,12 @@ fn respond(reply: Reply, gzip: bool) -> Outgoing {
             response.headers_mut().append(name, value);
         }
     }
-    let body = if gzip && !body.is_empty() {
+    let body = if gzip && !body.is_empty() && !response.headers().contains_key(header::CONTENT_ENCODING) {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        compress(&body)
+        wire::gzip(&body)
     } else {
         body
     };
     *response.body_mut() = Either::Left(Full::new(body));
     response
-}
-
-fn compress(body: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4 + 64), Compression::fast());
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written.expect("memory is the only sink").into()
 }

@@ -173,6 +173,7 @@ fn watch(context: &Context<'_>, call: &Call, options: &Params, kind: &str, value
         path: format!("{endpoint}{}", utf8_percent_encode(value, NON_ALPHANUMERIC)),
         params,
         body: bytes::Bytes::new(),
+        gzip: false,
         ..call.clone()
     };
     match plan(context, &read) {

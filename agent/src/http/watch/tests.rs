@@ -11,6 +11,7 @@ fn call(path: &str) -> Call {
         token: String::new(),
         accept: String::new(),
         cache_control: String::new(),
+        gzip: false,
         body: bytes::Bytes::new(),
         source: None,
     }
