@@ -302,7 +302,8 @@ impl Dispatcher {
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let forwarded = Forwarded { call: way.call.clone(), hops: way.hops + 1, budget_ms };
-        let answered = self.client.call(to, &forwarded, blocking).await;
+        // On the heap: a call that is not passed on, as most that wait at a server, need not have room for it.
+        let answered = Box::pin(self.client.call(to, &forwarded, blocking)).await;
         self.passed(answered.is_ok());
         match answered {
             Ok(Answered::Reply(reply)) => Attempt::Done(reply),

@@ -20,8 +20,9 @@ use hyper_util::server::conn::auto;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -111,19 +112,8 @@ pub async fn serve_unix(listener: UnixListener, dispatcher: Arc<Dispatcher>) {
     }
 }
 
-async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let asked = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let asked = Arc::clone(&asked);
-        move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let dispatcher = Arc::clone(&dispatcher);
-            async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
-        }
-    });
+/// Of every connection; one for all, as thousands may be open.
+static SETTINGS: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Without hyper's `pipeline_flush`: it keeps an answer back while unread bytes follow, and so loses every refusal of a request that
     // is broken in its middle.
@@ -137,7 +127,23 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(64 << 10)
         .max_concurrent_streams(1024);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    builder
+});
+
+async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
+        }
+    });
+    let serving = pin!(SETTINGS.serve_connection(TokioIo::new(stream), service));
     unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
