@@ -54,6 +54,9 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
         add("x-consul-effective-consistency", word.into());
     }
     add("x-consul-query-backend", "blocking-query".into());
+    if encoded.gzip {
+        add("content-encoding", "gzip".into());
+    }
     for (name, value) in encoded.headers {
         add(name, (*value).into());
     }

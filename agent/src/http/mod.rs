@@ -22,6 +22,7 @@ pub mod status;
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::facts as test_facts;
+pub mod watch;
 pub mod wire;
 
 use crate::time::Instant;

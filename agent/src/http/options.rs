@@ -33,7 +33,7 @@ pub fn read_as(context: &Context<'_>, call: &Call, query: Query, form: Encoding)
     cache_control(&call.cache_control)?;
     let blocking = blocking(context.facts, call)?;
     let consistency = consistency(context, call)?;
-    let encoding = Encoding { pretty: pretty(context.facts, call), ..form };
+    let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..form };
     Ok(Plan::Read(Read { query, encoding, consistency, blocking }))
 }
 

@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, operator, status};
+use super::{agent, answer, catalog, health, kv, operator, status, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -108,6 +108,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    get("/v1/watch", Filtered, Agent, watch::stream),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),
     get("/v1/operator/raft/configuration", Read(R::Operator), Catalog, operator::raft_configuration),

@@ -6,6 +6,7 @@
 mod agent;
 mod check;
 mod go;
+mod gzip;
 mod hash;
 mod kv;
 mod metrics;
@@ -15,6 +16,7 @@ mod service;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
@@ -32,16 +34,18 @@ pub struct Encoded {
     /// Absent when there is no body.
     pub content_type: Option<&'static str>,
     pub body: Bytes,
+    /// The body is compressed.
+    pub gzip: bool,
     pub headers: &'static [(&'static str, &'static str)],
 }
 
 impl Encoded {
     fn json(body: Vec<u8>) -> Self {
-        Self { status: 200, content_type: Some("application/json"), body: body.into(), headers: &[] }
+        Self { status: 200, content_type: Some("application/json"), body: body.into(), gzip: false, headers: &[] }
     }
 
     const fn not_found() -> Self {
-        Self { status: 404, content_type: None, body: Bytes::new(), headers: &[] }
+        Self { status: 404, content_type: None, body: Bytes::new(), gzip: false, headers: &[] }
     }
 }
 

@@ -4,7 +4,7 @@ use super::check::WireCheck;
 use super::kv::WireKv;
 use super::node::WireNode;
 use super::service::{CatalogService, WireService};
-use super::{Each, Encoded, go};
+use super::{Each, Encoded, go, gzip};
 use crate::http::call::Encoding;
 use crate::http::filter::Filter;
 use bytes::Bytes;
@@ -25,6 +25,15 @@ const RAW_HEADERS: &[(&str, &str)] = &[("x-content-type-options", "nosniff"), ("
 /// The rows that `query` found, as they are sent.
 #[must_use]
 pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> Encoded {
+    let plain = plain(query, rows, encoding, datacenter);
+    if encoding.gzip && !plain.body.is_empty() {
+        Encoded { body: gzip(&plain.body), gzip: true, ..plain }
+    } else {
+        plain
+    }
+}
+
+fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> Encoded {
     let pretty = encoding.pretty;
     let rows = match &encoding.filter {
         None => Cow::Borrowed(rows),
@@ -107,7 +116,7 @@ fn size(entry: &KvEntry<'_>) -> usize {
 
 fn raw(entry: &KvEntry<'_>) -> Encoded {
     let body = Bytes::copy_from_slice(entry.value);
-    Encoded { status: 200, content_type: Some("text/plain"), body, headers: RAW_HEADERS }
+    Encoded { status: 200, content_type: Some("text/plain"), body, gzip: false, headers: RAW_HEADERS }
 }
 
 /// `catalog/node`.
