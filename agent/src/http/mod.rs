@@ -51,7 +51,7 @@ pub fn plan(context: &Context<'_>, call: &Call) -> Plan {
         route::Found::Answer(reply) => Plan::Answer(reply),
         route::Found::Route(route, rest) => {
             let limit = route.body.max(context.facts);
-            if call.body.len() > limit && route.body != route::Body::None {
+            if call.body.len() > limit {
                 return Plan::Answer(answer::too_large(call.body.len(), limit));
             }
             (route.handler)(context, call, &rest).unwrap_or_else(Plan::Answer)

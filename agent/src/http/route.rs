@@ -51,7 +51,7 @@ pub enum Resource {
 /// What body a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Not looked at.
+    /// Not looked at, and not refused either: clients send `{}` where nothing is asked for.
     None,
     /// A JSON document.
     Json,
@@ -67,8 +67,7 @@ impl Body {
     #[must_use]
     pub const fn max(self, facts: &Facts) -> usize {
         match self {
-            Self::None => 0,
-            Self::Json => JSON_MAX,
+            Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
         }
     }
@@ -194,7 +193,8 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
 pub fn body_max(facts: &Facts, method: Method, path: &str) -> usize {
     longest(path)
         .and_then(|pattern| ROUTES.iter().find(|route| route.pattern == pattern && route.method == method))
-        .map_or(0, |route| route.body.max(facts))
+        .map_or(Body::None, |route| route.body)
+        .max(facts)
 }
 
 fn longest(path: &str) -> Option<&'static str> {
