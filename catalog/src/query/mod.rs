@@ -10,7 +10,7 @@ mod nodes;
 mod services;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvEntry, Node, Service, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, Service, Status, folded};
 use crate::store::{Store, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -106,9 +106,9 @@ pub enum Rows {
     /// Checks, by node and id.
     Checks(Vec<Arc<Check>>),
     /// A key; `None` when it is not there.
-    KvEntry(Option<Arc<KvEntry>>),
+    KvEntry(Option<KvRow>),
     /// Keys with their values, by key.
-    KvEntries(Vec<Arc<KvEntry>>),
+    KvEntries(Vec<KvRow>),
     /// Keys alone, in order.
     Keys(Vec<String>),
 }

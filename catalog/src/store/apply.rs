@@ -3,7 +3,7 @@
 use super::kv::Tombstone;
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Index, KvEntry, folded};
+use crate::model::{Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Store {
                 Outcome::Done
             }
             KvCommand::Cas { key, value, flags, index } => {
-                let matched = self.kv.get(key).map_or(Index(0), |entry| entry.modify_index) == *index;
+                let matched = self.kv.get(key).map_or(Index(0), |row| row.entry().modify_index) == *index;
                 if matched {
                     self.set_key(key, value, *flags, change);
                 }
@@ -77,16 +77,16 @@ impl Store {
                 Outcome::Done
             }
             KvCommand::DeleteCas { key, index } => {
-                let matched = self.kv.get(key).is_none_or(|entry| entry.modify_index == *index);
+                let matched = self.kv.get(key).is_none_or(|row| row.entry().modify_index == *index);
                 if matched {
                     self.remove_key(key, change);
                 }
                 Outcome::Matched(matched)
             }
             KvCommand::DeleteTree { prefix } => {
-                let keys: Vec<_> = self.kv.under(prefix).map(|entry| Arc::clone(&entry.key)).collect();
-                for key in keys {
-                    self.remove_key(&key, change);
+                let keys: Vec<_> = self.kv.under(prefix).map(|row| row.key().to_owned()).collect();
+                for key in &keys {
+                    self.remove_key(key, change);
                 }
                 Outcome::Done
             }
@@ -95,28 +95,30 @@ impl Store {
 
     /// Locks are advisory: a plain write keeps the holder. A write that would leave the entry equal is skipped.
     fn set_key(&mut self, key: &str, value: &Bytes, flags: u64, change: &mut Change) {
-        let entry = match self.kv.get(key) {
-            Some(old) if old.value == value && old.flags == flags => return,
-            Some(old) => KvEntry { value: value.clone(), flags, modify_index: change.index, ..KvEntry::clone(old) },
-            None => KvEntry {
-                key: Arc::from(key),
-                value: value.clone(),
-                flags,
-                session: None,
-                lock_index: 0,
-                create_index: change.index,
-                modify_index: change.index,
-            },
+        let new = KvEntry {
+            key,
+            value,
+            flags,
+            session: None,
+            lock_index: 0,
+            create_index: change.index,
+            modify_index: change.index,
         };
-        change.touch(Watch::Key(Arc::clone(&entry.key)));
+        let row: KvRow = match self.kv.get(key).map(KvRow::entry) {
+            Some(old) if old.value == value && old.flags == flags => return,
+            Some(old) => KvEntry { value, flags, modify_index: change.index, ..old }.into(),
+            None => new.into(),
+        };
+        change.touch(Watch::Key(Arc::from(key)));
         self.kv.index = change.index;
-        self.kv.insert(Arc::new(entry));
+        self.kv.insert(row);
     }
 
     fn remove_key(&mut self, key: &str, change: &mut Change) {
-        let Some(key) = self.kv.get(key).map(|entry| Arc::clone(&entry.key)) else { return };
-        self.kv.remove(&key, Tombstone { index: change.index, time_ms: self.time_ms });
-        change.touch(Watch::Key(key));
+        let tombstone = Tombstone { index: change.index, time_ms: self.time_ms };
+        if let Some(key) = self.kv.remove(key, tombstone) {
+            change.touch(Watch::Key(key));
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The table of keys, and the tombstones of deleted ones.
 
-use crate::model::{Index, KvEntry};
+use crate::model::{Index, KvRow};
 use imbl::{OrdMap, OrdSet};
-use std::ops::Bound;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
 /// How long a deleted key raises the index of the prefixes it lay under. Consul keeps them as long.
@@ -19,9 +21,9 @@ pub(crate) struct Tombstone {
 }
 
 /// Keys in byte order. They are not folded: `A` and `a` are two keys.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub(crate) struct Kv {
-    rows: OrdMap<Arc<str>, Arc<KvEntry>>,
+    rows: OrdMap<ByKey, ()>,
     tombstones: OrdMap<Arc<str>, Tombstone>,
     /// The same tombstones, oldest first.
     by_age: OrdSet<(Index, Arc<str>)>,
@@ -34,11 +36,11 @@ impl Kv {
         self.rows.len()
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Arc<KvEntry>> {
-        self.rows.get(key)
+    pub(crate) fn get(&self, key: &str) -> Option<&KvRow> {
+        self.rows.get_key_value(key.as_bytes()).map(|(row, ())| &row.0)
     }
 
-    pub(crate) fn rows(&self) -> &OrdMap<Arc<str>, Arc<KvEntry>> {
+    pub(crate) fn rows(&self) -> &OrdMap<ByKey, ()> {
         &self.rows
     }
 
@@ -46,12 +48,12 @@ impl Kv {
         &self.tombstones
     }
 
-    /// The entries whose keys start with `prefix`, in order.
-    pub(crate) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<KvEntry>> {
+    /// The rows whose keys start with `prefix`, in order.
+    pub(crate) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a KvRow> {
         self.rows
-            .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-            .map(|(_, entry)| entry)
+            .range::<_, [u8]>((Bound::Included(prefix.as_bytes()), Bound::Unbounded))
+            .map(|(row, ())| &row.0)
+            .take_while(move |row| row.key_bytes().starts_with(prefix.as_bytes()))
     }
 
     /// The last change of the table, deletions included.
@@ -69,19 +71,20 @@ impl Kv {
             .unwrap_or_default()
     }
 
-    /// Puts an entry. Its key's tombstone goes: the entry's own index is higher.
-    pub(crate) fn insert(&mut self, entry: Arc<KvEntry>) {
-        self.unbury(&entry.key);
-        self.rows.insert(Arc::clone(&entry.key), entry);
+    /// Puts a row. Its key's tombstone goes: the row's own index is higher.
+    pub(crate) fn insert(&mut self, row: KvRow) {
+        self.unbury(row.key());
+        self.rows.insert(ByKey(row), ());
     }
 
-    /// Removes a key and leaves a tombstone. Whether it was there.
-    pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> bool {
-        let Some((key, _)) = self.rows.remove_with_key(key) else { return false };
-        self.bury(key, tombstone);
+    /// Removes a key and leaves a tombstone. The key, if it was there.
+    pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> Option<Arc<str>> {
+        self.rows.remove(key.as_bytes())?;
+        let key: Arc<str> = Arc::from(key);
+        self.bury(Arc::clone(&key), tombstone);
         self.index = tombstone.index;
         self.tombstones_index = tombstone.index;
-        true
+        Some(key)
     }
 
     /// Puts a tombstone.
@@ -104,13 +107,63 @@ impl Kv {
         }
     }
 
-    fn unbury(&mut self, key: &Arc<str>) {
+    fn unbury(&mut self, key: &str) {
         // Most keys have no tombstone; a look-up copies nothing, a removal copies the path it walks.
-        if !self.tombstones.contains_key(&**key) {
+        if !self.tombstones.contains_key(key) {
             return;
         }
-        if let Some(tombstone) = self.tombstones.remove(&**key) {
-            self.by_age.remove(&(tombstone.index, Arc::clone(key)));
+        if let Some((key, tombstone)) = self.tombstones.remove_with_key(key) {
+            self.by_age.remove(&(tombstone.index, key));
         }
     }
 }
+
+impl PartialEq for Kv {
+    fn eq(&self, other: &Self) -> bool {
+        let rows = |kv: &Self| (kv.index, kv.tombstones_index, kv.rows.len());
+        rows(self) == rows(other)
+            && self.rows.keys().map(|row| &row.0).eq(other.rows.keys().map(|row| &row.0))
+            && self.tombstones == other.tombstones
+    }
+}
+
+/// A row where the table looks at its key only: the key stands once, in the row.
+///
+/// Rows also stand as separators in the inner nodes of the tree, and are not replaced there: about one key in eight may
+/// hold on to the memory of one past value.
+#[derive(Clone)]
+pub(crate) struct ByKey(KvRow);
+
+impl Deref for ByKey {
+    type Target = KvRow;
+
+    fn deref(&self) -> &KvRow {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for ByKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.key_bytes()
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key_bytes().cmp(other.0.key_bytes())
+    }
+}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByKey {}

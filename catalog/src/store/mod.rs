@@ -17,7 +17,7 @@ mod snapshot;
 pub use part::Scope;
 pub use restore::{Damaged, Restore};
 
-use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, folded};
+use crate::model::{Check, Index, KvRow, Node, NodeName, Service, folded};
 use checks::Checks;
 use kv::Kv;
 use nodes::Nodes;
@@ -115,9 +115,9 @@ impl Store {
         self.checks.of_node(&folded(node))
     }
 
-    /// A key's entry.
+    /// A key.
     #[must_use]
-    pub fn key(&self, key: &str) -> Option<&Arc<KvEntry>> {
+    pub fn key(&self, key: &str) -> Option<&KvRow> {
         self.kv.get(key)
     }
 }

@@ -3,7 +3,7 @@
 use lictor_catalog::command::{Command, Deregister, KvCommand, Register};
 use lictor_catalog::model::{Node, Service, ServiceId, ServiceName, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
-use lictor_catalog::{Check, Index, KvEntry, Outcome, Refusal, Status};
+use lictor_catalog::{Check, Index, KvEntry, KvRow, Outcome, Refusal, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(crate) struct Naive {
     nodes: BTreeMap<String, Node>,
     services: BTreeMap<(String, String), Service>,
     checks: BTreeMap<(String, String), Check>,
-    kv: BTreeMap<String, KvEntry>,
+    kv: BTreeMap<String, KvRow>,
 }
 
 fn fold(name: &str) -> String {
@@ -144,7 +144,7 @@ impl Naive {
     }
 
     fn apply_kv(&mut self, index: Index, command: &KvCommand) -> Outcome {
-        let modified = |naive: &Self, key: &String| naive.kv.get(key).map_or(Index(0), |entry| entry.modify_index);
+        let modified = |naive: &Self, key: &String| naive.kv.get(key).map_or(Index(0), |row| row.entry().modify_index);
         match command {
             KvCommand::Set { key, value, flags } => {
                 self.set(index, key, value, *flags);
@@ -176,20 +176,20 @@ impl Naive {
     }
 
     fn set(&mut self, index: Index, key: &str, value: &bytes::Bytes, flags: u64) {
-        let old = self.kv.get(key);
+        let old = self.kv.get(key).map(KvRow::entry);
         let mut entry = KvEntry {
-            key: Arc::from(key),
-            value: value.clone(),
+            key,
+            value,
             flags,
             session: None,
             lock_index: 0,
             create_index: old.map_or(index, |old| old.create_index),
             modify_index: old.map_or(index, |old| old.modify_index),
         };
-        if Some(&entry) != old {
+        if Some(entry) != old {
             entry.modify_index = index;
         }
-        self.kv.insert(key.to_owned(), entry);
+        self.kv.insert(key.to_owned(), entry.into());
     }
 
     fn instances(&self, name: &str, tags: &[String], meta: &[(String, String)]) -> Vec<Instance> {
@@ -257,10 +257,10 @@ impl Naive {
             Query::HealthState { state, meta } => self.checks_where(|check| {
                 state.is_none_or(|state| state == check.status) && self.has_meta(&check.node, meta)
             }),
-            Query::KvGet { key } => Rows::KvEntry(self.kv.get(key).cloned().map(Arc::new)),
+            Query::KvGet { key } => Rows::KvEntry(self.kv.get(key).cloned()),
             Query::KvList { prefix } => {
-                let entries = self.kv.values().filter(|entry| entry.key.starts_with(prefix));
-                Rows::KvEntries(entries.cloned().map(Arc::new).collect())
+                let rows = self.kv.values().filter(|row| row.key().starts_with(prefix));
+                Rows::KvEntries(rows.cloned().collect())
             }
             Query::KvKeys { prefix, separator } => {
                 let mut keys: Vec<String> = Vec::new();

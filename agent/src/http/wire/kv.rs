@@ -31,15 +31,15 @@ impl Serialize for Blob<'_> {
     }
 }
 
-impl<'a> From<&'a KvEntry> for WireKv<'a> {
-    fn from(entry: &'a KvEntry) -> Self {
+impl<'a> From<KvEntry<'a>> for WireKv<'a> {
+    fn from(entry: KvEntry<'a>) -> Self {
         let KvEntry { key, value, flags, session, lock_index, create_index, modify_index } = entry;
         Self {
-            lock_index: *lock_index,
+            lock_index,
             key,
-            flags: *flags,
+            flags,
             value: Blob(value),
-            session: *session,
+            session,
             create_index: create_index.0,
             modify_index: modify_index.0,
         }
