@@ -1,6 +1,7 @@
 //! One command against the store: total, deterministic, and exact about what it touched.
 
 use super::kv::Tombstone;
+use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
 use crate::model::{Index, KvEntry, folded};
@@ -40,12 +41,18 @@ impl Store {
             Command::Register(register) => self.register(register, &mut change).into(),
             Command::Deregister(deregister) => self.deregister(deregister, &mut change),
             Command::Kv(command) => self.apply_kv(command, &mut change),
+            Command::Fenced(sequencer, command) => match self.fence(sequencer) {
+                Ok(()) => self.apply_kv(command, &mut change),
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            Command::Session(command) => self.apply_session(command, &mut change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
             }
         };
         self.kv.reap(self.time_ms);
+        self.delays.reap(self.time_ms);
         Applied { outcome, touched: change.touched() }
     }
 
@@ -90,30 +97,47 @@ impl Store {
                 }
                 Outcome::Done
             }
+            KvCommand::Acquire { key, value, flags, session } => {
+                match self.lock_key(key, value, *flags, *session, change) {
+                    Ok(()) => Outcome::Matched(true),
+                    Err(NotLocked::Held | NotLocked::Delayed) => Outcome::Matched(false),
+                    Err(NotLocked::NoSession) => Outcome::Refused(Refusal::MissingSession { id: *session }),
+                }
+            }
+            KvCommand::Release { key, value, flags, session } => {
+                Outcome::Matched(self.unlock_key(key, value, *flags, *session, change).is_ok())
+            }
         }
     }
 
-    /// Locks are advisory: a plain write keeps the holder. A write that would leave the entry equal is skipped.
+    /// Locks are advisory: a plain write keeps the holder.
     fn set_key(&mut self, key: &str, value: &Bytes, flags: u64, change: &mut Change) {
-        let entry = match self.kv.get(key) {
-            Some(old) if old.value == value && old.flags == flags => return,
-            Some(old) => KvEntry { value: value.clone(), flags, modify_index: change.index, ..KvEntry::clone(old) },
-            None => KvEntry {
-                key: Arc::from(key),
-                value: value.clone(),
-                flags,
-                session: None,
-                lock_index: 0,
-                create_index: change.index,
-                modify_index: change.index,
-            },
+        let lock = self.lock_of(key);
+        self.put_key(key, value, flags, lock, change);
+    }
+
+    /// A write that would leave the entry equal is skipped.
+    pub(super) fn put_key(&mut self, key: &str, value: &Bytes, flags: u64, lock: Lock, change: &mut Change) {
+        let old = self.kv.get(key);
+        let mut entry = KvEntry {
+            key: old.map_or_else(|| Arc::from(key), |old| Arc::clone(&old.key)),
+            value: value.clone(),
+            flags,
+            session: lock.session,
+            lock_index: lock.index,
+            create_index: old.map_or(change.index, |old| old.create_index),
+            modify_index: old.map_or(change.index, |old| old.modify_index),
         };
+        if old.is_some_and(|old| **old == entry) {
+            return;
+        }
+        entry.modify_index = change.index;
         change.touch(Watch::Key(Arc::clone(&entry.key)));
         self.kv.index = change.index;
         self.kv.insert(Arc::new(entry));
     }
 
-    fn remove_key(&mut self, key: &str, change: &mut Change) {
+    pub(super) fn remove_key(&mut self, key: &str, change: &mut Change) {
         let Some(key) = self.kv.get(key).map(|entry| Arc::clone(&entry.key)) else { return };
         self.kv.remove(&key, Tombstone { index: change.index, time_ms: self.time_ms });
         change.touch(Watch::Key(key));

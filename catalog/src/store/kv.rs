@@ -4,6 +4,7 @@ use crate::model::{Index, KvEntry};
 use imbl::{OrdMap, OrdSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// How long a deleted key raises the index of the prefixes it lay under. Consul keeps them as long.
 const TOMBSTONE_AGE_MS: u64 = 15 * 60 * 1000;
@@ -22,6 +23,8 @@ pub(crate) struct Tombstone {
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Kv {
     rows: OrdMap<Arc<str>, Arc<KvEntry>>,
+    /// The locked ones, by their holders.
+    held: OrdSet<(Uuid, Arc<str>)>,
     tombstones: OrdMap<Arc<str>, Tombstone>,
     /// The same tombstones, oldest first.
     by_age: OrdSet<(Index, Arc<str>)>,
@@ -54,6 +57,12 @@ impl Kv {
             .map(|(_, entry)| entry)
     }
 
+    /// The keys that a session holds the locks on, in order.
+    pub(crate) fn held_by(&self, session: Uuid) -> impl Iterator<Item = &Arc<str>> {
+        let range = self.held.range((session, Arc::from(""))..);
+        range.take_while(move |(holder, _)| *holder == session).map(|(_, key)| key)
+    }
+
     /// The last change of the table, deletions included.
     pub(crate) fn table_index(&self) -> Index {
         self.index.max(self.tombstones_index)
@@ -72,16 +81,29 @@ impl Kv {
     /// Puts an entry. Its key's tombstone goes: the entry's own index is higher.
     pub(crate) fn insert(&mut self, entry: Arc<KvEntry>) {
         self.unbury(&entry.key);
-        self.rows.insert(Arc::clone(&entry.key), entry);
+        let (key, holder) = (Arc::clone(&entry.key), entry.session);
+        let former = self.rows.insert(Arc::clone(&key), entry).and_then(|old| old.session);
+        if former != holder {
+            self.pass_on(key, former, holder);
+        }
     }
 
     /// Removes a key and leaves a tombstone. Whether it was there.
     pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> bool {
-        let Some((key, _)) = self.rows.remove_with_key(key) else { return false };
+        let Some((key, entry)) = self.rows.remove_with_key(key) else { return false };
+        self.pass_on(Arc::clone(&key), entry.session, None);
         self.bury(key, tombstone);
         self.index = tombstone.index;
         self.tombstones_index = tombstone.index;
         true
+    }
+
+    /// The lock on a key went from one session to another.
+    fn pass_on(&mut self, key: Arc<str>, from: Option<Uuid>, to: Option<Uuid>) {
+        if let Some(from) = from {
+            self.held.remove(&(from, Arc::clone(&key)));
+        }
+        self.held.extend(to.map(|to| (to, key)));
     }
 
     /// Puts a tombstone.
