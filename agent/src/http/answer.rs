@@ -1,7 +1,7 @@
 //! From what came of a plan to a reply: headers of reads, bodies of writes, and Consul's words for what went wrong.
 
 use super::call::{Consistency, Read, Reply, WriteAnswer};
-use super::wire::Encoded;
+use super::wire::{self, Encoded, WireId, WireSession};
 use crate::local::Refused;
 use crate::server::role::recovery::Prospect;
 use crate::time::Instant;
@@ -83,11 +83,24 @@ pub fn finish(mut reply: Reply, facts: &Facts) -> Reply {
 #[must_use]
 pub fn write_reply(outcome: &Outcome, answer: WriteAnswer, pretty: bool) -> Reply {
     match (outcome, answer) {
-        (Outcome::Refused(refusal), _) => Reply::text(500, refusal_text(refusal)),
-        (Outcome::Done | Outcome::Matched(_), WriteAnswer::Empty) => Reply::empty(200),
-        (Outcome::Done, WriteAnswer::Boolean) => boolean(true, pretty),
+        (Outcome::Refused(refusal), _) => Reply::text(refusal_status(refusal), refusal_text(refusal)),
+        (_, WriteAnswer::Empty) => Reply::empty(200),
         (Outcome::Matched(matched), WriteAnswer::Boolean) => boolean(*matched, pretty),
+        (Outcome::Session(Some(session)), WriteAnswer::SessionId) => {
+            Reply::json(wire::shown(&WireId { id: session.id }, pretty))
+        }
+        (Outcome::Session(Some(session)), WriteAnswer::Session(_)) => {
+            Reply::json(wire::shown(&[WireSession::from(&**session)], pretty))
+        }
+        (_, WriteAnswer::Session(id)) => no_session(id),
+        (_, WriteAnswer::Boolean | WriteAnswer::SessionId) => boolean(true, pretty),
     }
+}
+
+/// There is no session to renew.
+#[must_use]
+pub fn no_session(id: impl std::fmt::Display) -> Reply {
+    Reply::text(404, format!("Session id '{id}' not found"))
 }
 
 /// `true` or `false`; a newline follows when indented, as it follows every indented answer.
@@ -99,6 +112,13 @@ pub fn boolean(value: bool, pretty: bool) -> Reply {
         (true, true) => b"true\n",
         (false, true) => b"false\n",
     }))
+}
+
+const fn refusal_status(refusal: &Refusal) -> u16 {
+    match refusal {
+        Refusal::StaleSequencer { .. } => 409,
+        _ => 500,
+    }
 }
 
 /// Consul's words for a command that made no sense against the state.
@@ -115,6 +135,16 @@ pub fn refusal_text(refusal: &Refusal) -> String {
         }
         Refusal::NameTaken { node, holder } => {
             format!("failed inserting node: Node name {node} is reserved by node {holder} with name {node}")
+        }
+        Refusal::MissingCheck { check } => format!("Missing check '{check}' registration"),
+        Refusal::CriticalCheck { check } => format!("Check '{check}' is in critical state"),
+        Refusal::SessionTaken { id } => format!("session \"{id}\" already exists"),
+        Refusal::MissingSession { id } => format!("invalid session \"{id}\""),
+        Refusal::StaleSequencer { key, holder: Some(holder) } => {
+            format!("stale sequencer: the lock on {key:?} is now held under the sequencer {holder}")
+        }
+        Refusal::StaleSequencer { key, holder: None } => {
+            format!("stale sequencer: nobody holds the lock on {key:?} any more")
         }
     }
 }

@@ -174,6 +174,8 @@ fn facts() -> Facts {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 512 << 10,
+        session_ttl_min: Duration::from_secs(10),
+        session_ttl_exact: false,
         debug_config: Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),

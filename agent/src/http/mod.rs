@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod filter;
 pub mod health;
 pub mod kv;
+pub mod lock;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
 pub mod operator;
@@ -17,6 +18,7 @@ pub mod options;
 pub mod params;
 pub mod registration;
 pub mod route;
+pub mod session;
 pub mod status;
 #[cfg(test)]
 mod tests;

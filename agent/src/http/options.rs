@@ -27,13 +27,13 @@ pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Field
     read_as(context, call, query, Encoding { filter, ..Encoding::default() })
 }
 
-/// As [`read`], for endpoints with a form of their own.
-pub fn read_as(context: &Context<'_>, call: &Call, query: Query, form: Encoding) -> Result<Plan, Reply> {
+/// As [`read`], for endpoints with an encoding of their own.
+pub fn read_as(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Plan, Reply> {
     own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
     cache_control(&call.cache_control)?;
     let blocking = blocking(context.facts, call)?;
     let consistency = consistency(context, call)?;
-    let encoding = Encoding { pretty: pretty(context.facts, call), ..form };
+    let encoding = Encoding { pretty: pretty(context.facts, call), ..encoding };
     Ok(Plan::Read(Read { query, encoding, consistency, blocking }))
 }
 

@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, operator, status};
+use super::{agent, answer, catalog, health, kv, lock, operator, session, status};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -45,6 +45,7 @@ pub enum Resource {
     Node,
     Service,
     Key,
+    Session,
     Operator,
 }
 
@@ -100,6 +101,13 @@ pub static ROUTES: &[Route] = &[
     get("/v1/kv/", Read(R::Key), Catalog, kv::get),
     change(Method::Put, "/v1/kv/", Write(R::Key), Body::KvValue, kv::put),
     change(Method::Delete, "/v1/kv/", Write(R::Key), Body::None, kv::delete),
+    get("/v1/lock/sequencer/", Read(R::Key), Catalog, lock::sequencer),
+    change(Method::Put, "/v1/session/create", Write(R::Session), Body::Json, session::create),
+    change(Method::Put, "/v1/session/destroy/", Write(R::Session), Body::None, session::destroy),
+    change(Method::Put, "/v1/session/renew/", Write(R::Session), Body::None, session::renew),
+    get("/v1/session/info/", Filtered, Catalog, session::info),
+    get("/v1/session/node/", Filtered, Catalog, session::of_node),
+    get("/v1/session/list", Filtered, Catalog, session::list),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),

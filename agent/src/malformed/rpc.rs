@@ -61,6 +61,7 @@ pub(super) fn messages() -> Seeds {
         cache_control: String::new(),
         body: Bytes::from_static(b"value"),
         source: Some([127, 0, 0, 1].into()),
+        agent: Some("n1".into()),
     };
     let command = Command::Kv(KvCommand::Set { key: "a".to_owned(), value: Bytes::from_static(b"v"), flags: 3 });
     vec![

@@ -225,6 +225,8 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         default_query_time: config.default_query_time,
         max_query_time: config.max_query_time,
         kv_value_max: config.limits.kv_max_value_size,
+        session_ttl_min: config.session_ttl_min,
+        session_ttl_exact: config.session_ttl_exact,
         debug_config: config.debug.clone(),
         response_headers: config.response_headers.clone(),
         block_endpoints: config.block_endpoints.clone(),

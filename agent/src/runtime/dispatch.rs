@@ -298,7 +298,7 @@ impl Dispatcher {
         let blocking = way.call.params.has("index");
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
-        let forwarded = Forwarded { call: way.call.clone(), hops: way.hops + 1, budget_ms };
+        let forwarded = Forwarded::of(way.call, &self.handle.facts.node_name, way.hops + 1, budget_ms);
         let answered = self.client.call(to, &forwarded, blocking).await;
         self.passed(answered.is_ok());
         match answered {

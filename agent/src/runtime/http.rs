@@ -239,6 +239,7 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
         cache_control: text(header::CACHE_CONTROL),
         body: Bytes::new(),
         source,
+        agent: None,
     };
     Some((call, body))
 }

@@ -22,6 +22,7 @@ pub fn call(method: Method, target: &str, body: &str) -> Call {
         cache_control: String::new(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         source: None,
+        agent: None,
     }
 }
 

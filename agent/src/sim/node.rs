@@ -257,6 +257,8 @@ impl Node {
             default_query_time: Duration::from_secs(300),
             max_query_time: Duration::from_secs(600),
             kv_value_max: 512 << 10,
+        session_ttl_min: Duration::from_secs(10),
+        session_ttl_exact: false,
             debug_config: serde_json::Value::Null,
             response_headers: Vec::new(),
             block_endpoints: Vec::new(),

@@ -322,7 +322,7 @@ impl World {
     fn pass(&mut self, node: usize, number: u64, mut servers: Vec<SocketAddr>, so_far: Attempt<Fruit>) {
         let now = self.nodes[node].local_now(self.now);
         let Some(process) = self.running(node) else { return };
-        let max_query_time = process.facts.max_query_time;
+        let facts = Arc::clone(&process.facts);
         if servers.is_empty() {
             return self.tried(node, number, so_far);
         }
@@ -335,8 +335,8 @@ impl World {
         let (request, patience) = match &walk.work {
             Work::Call(call) => {
                 let blocking = call.params.has("index");
-                let patience = if blocking { max_query_time * 2 } else { walk.deadline.since(now) };
-                let forwarded = Forwarded { call: (**call).clone(), hops, budget_ms: millis(patience) };
+                let patience = if blocking { facts.max_query_time * 2 } else { walk.deadline.since(now) };
+                let forwarded = Forwarded::of(call, &facts.node_name, hops, millis(patience));
                 (Request::Call(rpc::encode(&forwarded)), patience)
             }
             Work::Submit(command) => {

@@ -25,7 +25,7 @@ pub struct Session {
     pub lock_delay: Duration,
     /// What becomes of the keys it holds when it ends.
     pub behavior: Behavior,
-    /// How long it lives without being renewed.
+    /// How long it lives unless it is renewed.
     pub ttl: Ttl,
     /// The entry of the log that created it.
     pub create_index: Index,
@@ -71,10 +71,11 @@ impl Behavior {
     }
 }
 
-/// A time to live. Clients are given back the text they wrote: `60s` is not to become `1m0s`.
+/// A time to live. Clients are given back the text they wrote (`60s` is not to become `1m0s`), which may promise less than
+/// the session is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ttl {
-    /// Zero: for ever.
+    /// So long it lives in log time; zero: for ever.
     pub span: Duration,
     /// As it was written.
     pub text: String,

@@ -157,7 +157,7 @@ impl Store {
             Some(holder) if holder == session => lock,
             Some(_) => return Err(NotLocked::Held),
             None if self.delays.hold(key, self.time_ms) => return Err(NotLocked::Delayed),
-            None => Lock { session: Some(session), index: lock.index + 1 },
+            None => Lock { session: Some(session), index: lock.index.saturating_add(1) },
         };
         self.put_key(key, value, flags, lock, change);
         Ok(())

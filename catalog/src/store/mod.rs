@@ -20,6 +20,7 @@ mod snapshot;
 pub use part::Scope;
 pub use restore::{Damaged, Restore};
 
+use crate::command::SessionCommand;
 use crate::model::{Check, CheckId, Index, KvEntry, Node, NodeName, Sequencer, Service, Session, folded};
 use checks::Checks;
 use delays::Delays;
@@ -135,10 +136,9 @@ impl Store {
         self.sessions.get(id).map(|row| &row.session)
     }
 
-    /// The sessions with a time to live, each with the log time at which it was made or renewed last. First comes whose time
-    /// to live is over first.
-    pub fn expiring(&self) -> impl Iterator<Item = (&Arc<Session>, u64)> {
-        self.sessions.by_due().map(|row| (&row.session, row.renewed_ms))
+    /// What ends the sessions whose time to live is over at this log time.
+    pub fn expiries(&self, now_ms: u64) -> impl Iterator<Item = SessionCommand> {
+        self.sessions.due(now_ms).map(|row| SessionCommand::Expire { id: row.session.id, renewed_ms: row.renewed_ms })
     }
 }
 

@@ -56,9 +56,10 @@ impl Sessions {
             .filter_map(|(_, id)| self.rows.get(id).map(|row| &row.session))
     }
 
-    /// Those with a time to live, the first due first.
-    pub(crate) fn by_due(&self) -> impl Iterator<Item = &SessionRow> {
-        self.by_due.iter().filter_map(|(_, id)| self.rows.get(id))
+    /// Those whose time to live is over by now, the first due first.
+    pub(crate) fn due(&self, now_ms: u64) -> impl Iterator<Item = &SessionRow> {
+        let over = self.by_due.iter().take_while(move |(due_ms, _)| *due_ms <= now_ms);
+        over.filter_map(|(_, id)| self.rows.get(id))
     }
 
     /// Puts a session in place of whatever had its id.

@@ -1,11 +1,12 @@
 //! From rows to bytes.
 
 use super::check::WireCheck;
-use super::kv::WireKv;
+use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
 use super::service::{CatalogService, WireService};
+use super::session::WireSession;
 use super::{Each, Encoded, go};
-use crate::http::call::Encoding;
+use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use lictor_catalog::model::{Check, KvEntry, Service};
 use lictor_catalog::query::Instance;
@@ -35,11 +36,11 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
         }
         Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
-        Rows::Node(None) if encoding.list => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) if encoding.form == Form::List => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
         Rows::Node(None) => go::to_vec(&(), pretty, 8),
         Rows::Node(Some((node, services))) => {
             let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
-            if encoding.list {
+            if encoding.form == Form::List {
                 go::to_vec(&NodeList { node: Some(node), services }, pretty, capacity)
             } else {
                 go::to_vec(&NodeMap { node, services: ServiceMap(services) }, pretty, capacity)
@@ -56,7 +57,11 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
         }
         Rows::Checks(checks) => go::to_vec(&CheckList(checks), pretty, checks.len() * ROW + 2),
         Rows::KvEntry(None) => return Encoded::not_found(),
-        Rows::KvEntry(Some(entry)) if encoding.raw => return raw(entry),
+        Rows::KvEntry(Some(entry)) if encoding.form == Form::Raw => return raw(entry),
+        Rows::KvEntry(Some(entry)) if encoding.form == Form::Sequencer => match WireSequencer::of(entry) {
+            Some(shown) => go::to_vec(&shown, pretty, 2 * entry.key.len() + 256),
+            None => return Encoded::not_found(),
+        },
         Rows::KvEntry(Some(entry)) => {
             go::to_vec(&[WireKv::from(&**entry)], pretty, entry.value.len() / 3 * 4 + entry.key.len() + 256)
         }
@@ -71,6 +76,10 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Sessions(sessions) => {
+            let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
+            go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
+        }
     };
     Encoded::json(body)
 }
@@ -88,7 +97,7 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
             instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
-        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) => {}
+        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) | Rows::Sessions(_) => {}
     }
     rows
 }
