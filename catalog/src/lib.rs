@@ -17,6 +17,6 @@ pub mod store;
 
 pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
-pub use model::{Check, Index, KvEntry, Node, Sequencer, Service, Session, Status};
+pub use model::{Check, Index, KvEntry, KvRow, Node, Sequencer, Service, Session, Status};
 pub use query::{Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};

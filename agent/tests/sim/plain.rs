@@ -9,7 +9,7 @@ fn end(world: &World) -> Option<BTreeMap<String, String>> {
     let store = &world.process(world.leader()?)?.view.store;
     let keys: BTreeSet<&str> = world.history.iter().filter_map(|op| Some(write(op)?.0)).collect();
     let held = keys.into_iter().map(str::to_owned).filter_map(|key| {
-        let value = String::from_utf8(store.key(&key)?.value.to_vec()).ok()?;
+        let value = String::from_utf8(store.key(&key)?.entry().value.to_vec()).ok()?;
         Some((key, value))
     });
     Some(held.collect())

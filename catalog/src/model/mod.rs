@@ -8,7 +8,7 @@ mod service;
 mod session;
 
 pub use check::{Check, CheckDefinition, Status};
-pub use kv::KvEntry;
+pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};
 pub use node::Node;
 pub use service::{Connect, Locality, Service, ServiceAddress, ServiceKind, Weights};

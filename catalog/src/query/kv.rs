@@ -1,27 +1,26 @@
 //! Reads of keys.
 
 use crate::acl::Authorizer;
-use crate::model::{Index, KvEntry};
+use crate::model::{Index, KvRow};
 use crate::store::Store;
-use std::sync::Arc;
 
 /// A missing key has the index of the whole table, deletions included.
-pub(super) fn get(store: &Store, key: &str, may: &dyn Authorizer) -> (Index, Option<Arc<KvEntry>>) {
+pub(super) fn get(store: &Store, key: &str, may: &dyn Authorizer) -> (Index, Option<KvRow>) {
     match store.kv.get(key) {
-        Some(entry) => (entry.modify_index, may.key_read(key).then(|| Arc::clone(entry))),
+        Some(row) => (row.entry().modify_index, may.key_read(key).then(|| row.clone())),
         None => (store.kv.table_index(), None),
     }
 }
 
-pub(super) fn list(store: &Store, prefix: &str, may: &dyn Authorizer) -> (Index, Vec<Arc<KvEntry>>) {
-    let seen = |entry: &&Arc<KvEntry>| may.key_read(&entry.key);
+pub(super) fn list(store: &Store, prefix: &str, may: &dyn Authorizer) -> (Index, Vec<KvRow>) {
+    let seen = |row: &&KvRow| may.key_read(row.key());
     (prefix_index(store, prefix), store.kv.under(prefix).filter(seen).cloned().collect())
 }
 
 pub(super) fn keys(store: &Store, prefix: &str, separator: &str, may: &dyn Authorizer) -> (Index, Vec<String>) {
     let mut keys: Vec<String> = Vec::new();
-    for entry in store.kv.under(prefix).filter(|entry| may.key_read(&entry.key)) {
-        let key = cut(&entry.key, prefix.len(), separator);
+    for row in store.kv.under(prefix).filter(|row| may.key_read(row.key())) {
+        let key = cut(row.key(), prefix.len(), separator);
         // Keys come in order, so keys that were cut to the same one follow each other.
         if keys.last().is_none_or(|last| last != key) {
             keys.push(key.to_owned());
@@ -46,7 +45,7 @@ fn prefix_index(store: &Store, prefix: &str) -> Index {
     if prefix.is_empty() {
         return store.kv.table_index();
     }
-    let written = store.kv.under(prefix).map(|entry| entry.modify_index).max().unwrap_or_default();
+    let written = store.kv.under(prefix).map(|row| row.entry().modify_index).max().unwrap_or_default();
     match written.max(store.kv.deleted_under(prefix)) {
         Index(0) => store.kv.table_index(),
         index => index,

@@ -11,7 +11,7 @@ mod services;
 mod sessions;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvEntry, Node, Service, Session, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -120,9 +120,9 @@ pub enum Rows {
     /// Checks, by node and id.
     Checks(Vec<Arc<Check>>),
     /// A key; `None` when it is not there.
-    KvEntry(Option<Arc<KvEntry>>),
+    KvEntry(Option<KvRow>),
     /// Keys with their values, by key.
-    KvEntries(Vec<Arc<KvEntry>>),
+    KvEntries(Vec<KvRow>),
     /// Keys alone, in order.
     Keys(Vec<String>),
     /// Sessions, by id.

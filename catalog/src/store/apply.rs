@@ -4,7 +4,7 @@ use super::kv::Tombstone;
 use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Index, KvEntry, folded};
+use crate::model::{Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Store {
                 Outcome::Done
             }
             KvCommand::Cas { key, value, flags, index } => {
-                let matched = self.kv.get(key).map_or(Index(0), |entry| entry.modify_index) == *index;
+                let matched = self.kv.get(key).map_or(Index(0), |row| row.entry().modify_index) == *index;
                 if matched {
                     self.set_key(key, value, *flags, change);
                 }
@@ -84,16 +84,16 @@ impl Store {
                 Outcome::Done
             }
             KvCommand::DeleteCas { key, index } => {
-                let matched = self.kv.get(key).is_none_or(|entry| entry.modify_index == *index);
+                let matched = self.kv.get(key).is_none_or(|row| row.entry().modify_index == *index);
                 if matched {
                     self.remove_key(key, change);
                 }
                 Outcome::Matched(matched)
             }
             KvCommand::DeleteTree { prefix } => {
-                let keys: Vec<_> = self.kv.under(prefix).map(|entry| Arc::clone(&entry.key)).collect();
-                for key in keys {
-                    self.remove_key(&key, change);
+                let keys: Vec<_> = self.kv.under(prefix).map(|row| row.key().to_owned()).collect();
+                for key in &keys {
+                    self.remove_key(key, change);
                 }
                 Outcome::Done
             }
@@ -117,30 +117,32 @@ impl Store {
     }
 
     /// A write that would leave the entry equal is skipped.
-    pub(super) fn put_key(&mut self, key: &str, value: &Bytes, flags: u64, lock: Lock, change: &mut Change) {
-        let old = self.kv.get(key);
+    pub(super) fn put_key(&mut self, key: &str, value: &[u8], flags: u64, lock: Lock, change: &mut Change) {
+        let old = self.kv.get(key).map(KvRow::entry);
         let mut entry = KvEntry {
-            key: old.map_or_else(|| Arc::from(key), |old| Arc::clone(&old.key)),
-            value: value.clone(),
+            key,
+            value,
             flags,
             session: lock.session,
             lock_index: lock.index,
             create_index: old.map_or(change.index, |old| old.create_index),
             modify_index: old.map_or(change.index, |old| old.modify_index),
         };
-        if old.is_some_and(|old| **old == entry) {
+        if old == Some(entry) {
             return;
         }
         entry.modify_index = change.index;
-        change.touch(Watch::Key(Arc::clone(&entry.key)));
+        let row = entry.into();
+        change.touch(Watch::Key(Arc::from(key)));
         self.kv.index = change.index;
-        self.kv.insert(Arc::new(entry));
+        self.kv.insert(row);
     }
 
     pub(super) fn remove_key(&mut self, key: &str, change: &mut Change) {
-        let Some(key) = self.kv.get(key).map(|entry| Arc::clone(&entry.key)) else { return };
-        self.kv.remove(&key, Tombstone { index: change.index, time_ms: self.time_ms });
-        change.touch(Watch::Key(key));
+        let tombstone = Tombstone { index: change.index, time_ms: self.time_ms };
+        if let Some(key) = self.kv.remove(key, tombstone) {
+            change.touch(Watch::Key(key));
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The table of keys, and the tombstones of deleted ones.
 
-use crate::model::{Index, KvEntry};
+use crate::model::{Index, KvRow};
 use imbl::{OrdMap, OrdSet};
-use std::ops::Bound;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::ops::{Bound, Deref};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -20,9 +22,9 @@ pub(crate) struct Tombstone {
 }
 
 /// Keys in byte order. They are not folded: `A` and `a` are two keys.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub(crate) struct Kv {
-    rows: OrdMap<Arc<str>, Arc<KvEntry>>,
+    rows: OrdMap<ByKey, ()>,
     /// The locked ones, by their holders.
     held: OrdSet<(Uuid, Arc<str>)>,
     tombstones: OrdMap<Arc<str>, Tombstone>,
@@ -37,11 +39,11 @@ impl Kv {
         self.rows.len()
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Arc<KvEntry>> {
-        self.rows.get(key)
+    pub(crate) fn get(&self, key: &str) -> Option<&KvRow> {
+        self.rows.get_key_value(key.as_bytes()).map(|(row, ())| &row.0)
     }
 
-    pub(crate) fn rows(&self) -> &OrdMap<Arc<str>, Arc<KvEntry>> {
+    pub(crate) fn rows(&self) -> &OrdMap<ByKey, ()> {
         &self.rows
     }
 
@@ -49,12 +51,12 @@ impl Kv {
         &self.tombstones
     }
 
-    /// The entries whose keys start with `prefix`, in order.
-    pub(crate) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<KvEntry>> {
+    /// The rows whose keys start with `prefix`, in order.
+    pub(crate) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a KvRow> {
         self.rows
-            .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-            .map(|(_, entry)| entry)
+            .range::<_, [u8]>((Bound::Included(prefix.as_bytes()), Bound::Unbounded))
+            .map(|(row, ())| &row.0)
+            .take_while(move |row| row.key_bytes().starts_with(prefix.as_bytes()))
     }
 
     /// The keys that a session holds the locks on, in order.
@@ -78,24 +80,30 @@ impl Kv {
             .unwrap_or_default()
     }
 
-    /// Puts an entry. Its key's tombstone goes: the entry's own index is higher.
-    pub(crate) fn insert(&mut self, entry: Arc<KvEntry>) {
-        self.unbury(&entry.key);
-        let (key, holder) = (Arc::clone(&entry.key), entry.session);
-        let former = self.rows.insert(Arc::clone(&key), entry).and_then(|old| old.session);
+    /// Puts a row. Its key's tombstone goes: the row's own index is higher.
+    pub(crate) fn insert(&mut self, row: KvRow) {
+        self.unbury(row.key());
+        let (former, holder) = (self.holder(row.key()), row.entry().session);
         if former != holder {
-            self.pass_on(key, former, holder);
+            self.pass_on(Arc::from(row.key()), former, holder);
         }
+        self.rows.insert(ByKey(row), ());
     }
 
-    /// Removes a key and leaves a tombstone. Whether it was there.
-    pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> bool {
-        let Some((key, entry)) = self.rows.remove_with_key(key) else { return false };
-        self.pass_on(Arc::clone(&key), entry.session, None);
-        self.bury(key, tombstone);
+    /// Removes a key and leaves a tombstone. The key, if it was there.
+    pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> Option<Arc<str>> {
+        let holder = self.holder(key);
+        self.rows.remove(key.as_bytes())?;
+        let key: Arc<str> = Arc::from(key);
+        self.pass_on(Arc::clone(&key), holder, None);
+        self.bury(Arc::clone(&key), tombstone);
         self.index = tombstone.index;
         self.tombstones_index = tombstone.index;
-        true
+        Some(key)
+    }
+
+    fn holder(&self, key: &str) -> Option<Uuid> {
+        self.get(key).and_then(|row| row.entry().session)
     }
 
     /// The lock on a key went from one session to another.
@@ -126,13 +134,63 @@ impl Kv {
         }
     }
 
-    fn unbury(&mut self, key: &Arc<str>) {
+    fn unbury(&mut self, key: &str) {
         // Most keys have no tombstone; a look-up copies nothing, a removal copies the path it walks.
-        if !self.tombstones.contains_key(&**key) {
+        if !self.tombstones.contains_key(key) {
             return;
         }
-        if let Some(tombstone) = self.tombstones.remove(&**key) {
-            self.by_age.remove(&(tombstone.index, Arc::clone(key)));
+        if let Some((key, tombstone)) = self.tombstones.remove_with_key(key) {
+            self.by_age.remove(&(tombstone.index, key));
         }
     }
 }
+
+impl PartialEq for Kv {
+    fn eq(&self, other: &Self) -> bool {
+        let rows = |kv: &Self| (kv.index, kv.tombstones_index, kv.rows.len());
+        rows(self) == rows(other)
+            && self.rows.keys().map(|row| &row.0).eq(other.rows.keys().map(|row| &row.0))
+            && self.tombstones == other.tombstones
+    }
+}
+
+/// A row where the table looks at its key only: the key stands once, in the row.
+///
+/// Rows also stand as separators in the inner nodes of the tree, and are not replaced there: about one key in eight may
+/// hold on to the memory of one past value.
+#[derive(Clone)]
+pub(crate) struct ByKey(KvRow);
+
+impl Deref for ByKey {
+    type Target = KvRow;
+
+    fn deref(&self) -> &KvRow {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for ByKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.key_bytes()
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key_bytes().cmp(other.0.key_bytes())
+    }
+}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByKey {}

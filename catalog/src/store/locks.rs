@@ -4,8 +4,7 @@ use super::apply::Change;
 use super::sessions::SessionRow;
 use super::{Outcome, Refusal, Store, Watch};
 use crate::command::SessionCommand;
-use crate::model::{Behavior, LOCK_DELAY_MAX, Sequencer, Session, Status, folded};
-use bytes::Bytes;
+use crate::model::{Behavior, KvRow, LOCK_DELAY_MAX, Sequencer, Session, Status, folded};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -98,16 +97,17 @@ impl Store {
         let delay = session.lock_delay.min(LOCK_DELAY_MAX);
         let until_ms = self.time_ms.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         let held: Vec<_> = self.kv.held_by(id).filter_map(|key| self.kv.get(key)).cloned().collect();
-        for entry in held {
+        for row in &held {
+            let entry = row.entry();
             match session.behavior {
                 Behavior::Release => {
                     let lock = Lock { session: None, index: entry.lock_index };
-                    self.put_key(&entry.key, &entry.value, entry.flags, lock, change);
+                    self.put_key(entry.key, entry.value, entry.flags, lock, change);
                 }
-                Behavior::Delete => self.remove_key(&entry.key, change),
+                Behavior::Delete => self.remove_key(entry.key, change),
             }
             if until_ms > self.time_ms {
-                self.delays.insert(Arc::clone(&entry.key), until_ms);
+                self.delays.insert(Arc::from(entry.key), until_ms);
             }
         }
     }
@@ -137,14 +137,15 @@ impl Store {
 
     /// The lock on a key; a key that is not there was never locked.
     pub(super) fn lock_of(&self, key: &str) -> Lock {
-        self.kv.get(key).map_or_else(Lock::default, |entry| Lock { session: entry.session, index: entry.lock_index })
+        let entry = self.kv.get(key).map(KvRow::entry);
+        entry.map_or_else(Lock::default, |entry| Lock { session: entry.session, index: entry.lock_index })
     }
 
     /// Locks a key for a session and sets it; its holder may set it again, and holds the same lock.
     pub(super) fn lock_key(
         &mut self,
         key: &str,
-        value: &Bytes,
+        value: &[u8],
         flags: u64,
         session: Uuid,
         change: &mut Change,
@@ -167,7 +168,7 @@ impl Store {
     pub(super) fn unlock_key(
         &mut self,
         key: &str,
-        value: &Bytes,
+        value: &[u8],
         flags: u64,
         session: Uuid,
         change: &mut Change,

@@ -21,7 +21,7 @@ pub use part::Scope;
 pub use restore::{Damaged, Restore};
 
 use crate::command::SessionCommand;
-use crate::model::{Check, CheckId, Index, KvEntry, Node, NodeName, Sequencer, Service, Session, folded};
+use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, Sequencer, Service, Session, folded};
 use checks::Checks;
 use delays::Delays;
 use kv::Kv;
@@ -124,9 +124,9 @@ impl Store {
         self.checks.of_node(&folded(node))
     }
 
-    /// A key's entry.
+    /// A key.
     #[must_use]
-    pub fn key(&self, key: &str) -> Option<&Arc<KvEntry>> {
+    pub fn key(&self, key: &str) -> Option<&KvRow> {
         self.kv.get(key)
     }
 

@@ -174,7 +174,7 @@ impl Restore {
             Kind::Names => each(rows, |(name, index): (Arc<str>, _)| self.store.services.set_name_index(name, index))?,
             Kind::Services => each(rows, |service| self.take_service(service))?,
             Kind::Checks => each(rows, |check| self.take_check(check))?,
-            Kind::Keys => each(rows, |entry: KvEntry| self.store.kv.insert(Arc::new(entry)))?,
+            Kind::Keys => each(rows, |entry: KvEntry<'_>| self.store.kv.insert(entry.into()))?,
             Kind::Tombstones => each(rows, |(key, index, time_ms): (Arc<str>, _, _)| {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
             })?,

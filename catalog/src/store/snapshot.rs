@@ -101,7 +101,10 @@ impl Store {
             }))
             .chain(payloads(Kind::Services, store.services.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Checks, store.checks.rows().clone(), |buffer, _, row| encode(buffer, row)))
-            .chain(payloads(Kind::Keys, store.kv.rows().clone(), |buffer, _, row| encode(buffer, row)))
+            .chain(payloads(Kind::Keys, store.kv.rows().clone(), |mut buffer, row, ()| {
+                buffer.extend(row.packed());
+                buffer
+            }))
             .chain(payloads(Kind::Tombstones, store.kv.tombstones().clone(), |buffer, key, row| {
                 encode(buffer, &(key, row.index, row.time_ms))
             }))

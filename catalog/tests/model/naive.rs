@@ -1,9 +1,9 @@
 //! The catalog as one would write it on a napkin: a few maps, every question answered by looking at everything.
 
-use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
+use lictor_catalog::command::{Command, Deregister, KvCommand, Register, SessionCommand};
 use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
-use lictor_catalog::{Check, Index, KvEntry, Outcome, Refusal, Status};
+use lictor_catalog::{Check, Index, KvEntry, KvRow, Outcome, Refusal, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) struct Naive {
     nodes: BTreeMap<String, Node>,
     services: BTreeMap<(String, String), Service>,
     checks: BTreeMap<(String, String), Check>,
-    kv: BTreeMap<String, KvEntry>,
+    kv: BTreeMap<String, KvRow>,
     /// With the time of the last renewal.
     sessions: BTreeMap<Uuid, (Session, u64)>,
     /// Until when a key cannot be locked.
@@ -56,12 +56,8 @@ impl Naive {
             }
             Command::Kv(command) => self.apply_kv(index, now, command),
             Command::Fenced(sequencer, command) => {
-                let entry = self.kv.get(&sequencer.key).filter(|entry| entry.session.is_some());
-                let holder = entry.map(|entry| Sequencer {
-                    key: entry.key.to_string(),
-                    lock_index: entry.lock_index,
-                    session: entry.session.expect("just looked"),
-                });
+                let (holder, lock_index) = self.lock(&sequencer.key);
+                let holder = holder.map(|session| Sequencer { key: sequencer.key.clone(), lock_index, session });
                 match holder {
                     Some(holder) if holder == **sequencer => self.apply_kv(index, now, command),
                     holder => Outcome::Refused(Refusal::StaleSequencer {
@@ -233,7 +229,8 @@ impl Naive {
     fn end_session(&mut self, index: Index, now: u64, id: Uuid) {
         let Some((session, _)) = self.sessions.remove(&id) else { return };
         let delay = session.lock_delay.min(Duration::from_secs(60)).as_millis() as u64;
-        for (key, mut entry) in self.kv.clone() {
+        for (key, row) in self.kv.clone() {
+            let mut entry = row.entry();
             if entry.session != Some(id) {
                 continue;
             }
@@ -242,14 +239,14 @@ impl Naive {
                 Behavior::Delete => drop(self.kv.remove(&key)),
                 Behavior::Release => {
                     (entry.session, entry.modify_index) = (None, index);
-                    self.kv.insert(key, entry);
+                    self.kv.insert(key, entry.into());
                 }
             }
         }
     }
 
     fn apply_kv(&mut self, index: Index, now: u64, command: &KvCommand) -> Outcome {
-        let modified = |naive: &Self, key: &String| naive.kv.get(key).map_or(Index(0), |entry| entry.modify_index);
+        let modified = |naive: &Self, key: &String| naive.kv.get(key).map_or(Index(0), |row| row.entry().modify_index);
         match command {
             KvCommand::Set { key, value, flags } => {
                 self.set(index, key, value, *flags);
@@ -281,7 +278,7 @@ impl Naive {
                 if !self.sessions.contains_key(session) {
                     return Outcome::Refused(Refusal::MissingSession { id: *session });
                 }
-                let (holder, lock_index) = self.kv.get(key).map_or((None, 0), |entry| (entry.session, entry.lock_index));
+                let (holder, lock_index) = self.lock(key);
                 let delayed = self.delays.get(key).is_some_and(|until| now < *until);
                 if holder.map_or(delayed, |holder| holder != *session) {
                     return Outcome::Matched(false);
@@ -291,8 +288,10 @@ impl Naive {
                 Outcome::Matched(true)
             }
             KvCommand::Release { key, value, flags, session } => {
-                let entry = self.kv.get(key).filter(|entry| entry.session == Some(*session));
-                let Some(lock_index) = entry.map(|entry| entry.lock_index) else { return Outcome::Matched(false) };
+                let (holder, lock_index) = self.lock(key);
+                if holder != Some(*session) {
+                    return Outcome::Matched(false);
+                }
                 self.put(index, key, value, *flags, None, lock_index);
                 Outcome::Matched(true)
             }
@@ -300,33 +299,29 @@ impl Naive {
     }
 
     fn set(&mut self, index: Index, key: &str, value: &bytes::Bytes, flags: u64) {
-        let (session, lock_index) = self.kv.get(key).map_or((None, 0), |entry| (entry.session, entry.lock_index));
+        let (session, lock_index) = self.lock(key);
         self.put(index, key, value, flags, session, lock_index);
     }
 
-    fn put(
-        &mut self,
-        index: Index,
-        key: &str,
-        value: &bytes::Bytes,
-        flags: u64,
-        session: Option<Uuid>,
-        lock_index: u64,
-    ) {
-        let old = self.kv.get(key);
+    fn lock(&self, key: &str) -> (Option<Uuid>, u64) {
+        self.kv.get(key).map(KvRow::entry).map_or((None, 0), |entry| (entry.session, entry.lock_index))
+    }
+
+    fn put(&mut self, index: Index, key: &str, value: &[u8], flags: u64, session: Option<Uuid>, lock_index: u64) {
+        let old = self.kv.get(key).map(KvRow::entry);
         let mut entry = KvEntry {
-            key: Arc::from(key),
-            value: value.clone(),
+            key,
+            value,
             flags,
             session,
             lock_index,
             create_index: old.map_or(index, |old| old.create_index),
             modify_index: old.map_or(index, |old| old.modify_index),
         };
-        if Some(&entry) != old {
+        if Some(entry) != old {
             entry.modify_index = index;
         }
-        self.kv.insert(key.to_owned(), entry);
+        self.kv.insert(key.to_owned(), entry.into());
     }
 
     fn instances(&self, name: &str, tags: &[String], meta: &[(String, String)]) -> Vec<Instance> {
@@ -399,10 +394,10 @@ impl Naive {
             Query::HealthState { state, meta } => self.checks_where(|check| {
                 state.is_none_or(|state| state == check.status) && self.has_meta(&check.node, meta)
             }),
-            Query::KvGet { key } => Rows::KvEntry(self.kv.get(key).cloned().map(Arc::new)),
+            Query::KvGet { key } => Rows::KvEntry(self.kv.get(key).cloned()),
             Query::KvList { prefix } => {
-                let entries = self.kv.values().filter(|entry| entry.key.starts_with(prefix));
-                Rows::KvEntries(entries.cloned().map(Arc::new).collect())
+                let rows = self.kv.values().filter(|row| row.key().starts_with(prefix));
+                Rows::KvEntries(rows.cloned().collect())
             }
             Query::KvKeys { prefix, separator } => {
                 let mut keys: Vec<String> = Vec::new();

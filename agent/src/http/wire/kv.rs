@@ -31,10 +31,10 @@ pub(super) struct WireSequencer<'a> {
 
 impl<'a> WireSequencer<'a> {
     /// `None`: nobody holds the lock.
-    pub(super) fn of(entry: &'a KvEntry) -> Option<Self> {
+    pub(super) fn of(entry: &KvEntry<'a>) -> Option<Self> {
         let (session, lock_index) = (entry.session?, entry.lock_index);
-        let sequencer = Sequencer { key: entry.key.to_string(), lock_index, session }.to_string();
-        Some(Self { sequencer, key: &entry.key, lock_index, session })
+        let sequencer = Sequencer { key: entry.key.to_owned(), lock_index, session }.to_string();
+        Some(Self { sequencer, key: entry.key, lock_index, session })
     }
 }
 
@@ -50,15 +50,15 @@ impl Serialize for Blob<'_> {
     }
 }
 
-impl<'a> From<&'a KvEntry> for WireKv<'a> {
-    fn from(entry: &'a KvEntry) -> Self {
+impl<'a> From<KvEntry<'a>> for WireKv<'a> {
+    fn from(entry: KvEntry<'a>) -> Self {
         let KvEntry { key, value, flags, session, lock_index, create_index, modify_index } = entry;
         Self {
-            lock_index: *lock_index,
+            lock_index,
             key,
-            flags: *flags,
+            flags,
             value: Blob(value),
-            session: *session,
+            session,
             create_index: create_index.0,
             modify_index: modify_index.0,
         }

@@ -8,7 +8,8 @@ use super::session::WireSession;
 use super::{Each, Encoded, go};
 use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
-use lictor_catalog::model::{Check, KvEntry, Service};
+use bytes::Bytes;
+use lictor_catalog::model::{Check, KvEntry, KvRow, Service};
 use lictor_catalog::query::Instance;
 use lictor_catalog::{Query, Rows};
 use serde::{Serialize, Serializer};
@@ -57,19 +58,16 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
         }
         Rows::Checks(checks) => go::to_vec(&CheckList(checks), pretty, checks.len() * ROW + 2),
         Rows::KvEntry(None) => return Encoded::not_found(),
-        Rows::KvEntry(Some(entry)) if encoding.form == Form::Raw => return raw(entry),
-        Rows::KvEntry(Some(entry)) if encoding.form == Form::Sequencer => match WireSequencer::of(entry) {
-            Some(shown) => go::to_vec(&shown, pretty, 2 * entry.key.len() + 256),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Sequencer => match WireSequencer::of(&row.entry()) {
+            Some(shown) => go::to_vec(&shown, pretty, 2 * row.key().len() + 256),
             None => return Encoded::not_found(),
         },
-        Rows::KvEntry(Some(entry)) => {
-            go::to_vec(&[WireKv::from(&**entry)], pretty, entry.value.len() / 3 * 4 + entry.key.len() + 256)
-        }
-        Rows::KvEntries(entries) if entries.is_empty() => return Encoded::not_found(),
-        Rows::KvEntries(entries) => {
-            let size = |entry: &Arc<KvEntry>| entry.value.len() / 3 * 4 + entry.key.len() + 256;
-            let shown = Each(entries.iter().map(|entry| WireKv::from(&**entry)));
-            go::to_vec(&shown, pretty, entries.iter().map(size).sum())
+        Rows::KvEntry(Some(row)) => go::to_vec(&[WireKv::from(row.entry())], pretty, size(&row.entry())),
+        Rows::KvEntries(rows) if rows.is_empty() => return Encoded::not_found(),
+        Rows::KvEntries(rows) => {
+            let entries = || rows.iter().map(KvRow::entry);
+            go::to_vec(&Each(entries().map(WireKv::from)), pretty, entries().map(|entry| size(&entry)).sum())
         }
         // Under a prefix, no keys mean that the prefix is missing; under none, that the store is empty.
         Rows::Keys(keys) if keys.is_empty() && !matches!(query, Query::KvKeys { prefix, .. } if prefix.is_empty()) => {
@@ -111,8 +109,14 @@ struct ServiceName<'a> {
     tags: &'a BTreeSet<String>,
 }
 
-fn raw(entry: &KvEntry) -> Encoded {
-    Encoded { status: 200, content_type: Some("text/plain"), body: entry.value.clone(), headers: RAW_HEADERS }
+/// About how long an entry becomes, its value in base64.
+fn size(entry: &KvEntry<'_>) -> usize {
+    entry.value.len() / 3 * 4 + entry.key.len() + 256
+}
+
+fn raw(entry: &KvEntry<'_>) -> Encoded {
+    let body = Bytes::copy_from_slice(entry.value);
+    Encoded { status: 200, content_type: Some("text/plain"), body, headers: RAW_HEADERS }
 }
 
 /// `catalog/node`.
