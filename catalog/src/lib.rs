@@ -14,9 +14,11 @@ pub mod command;
 pub mod model;
 pub mod query;
 pub mod store;
+pub mod txn;
 
 pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
 pub use model::{Check, Index, KvEntry, KvRow, Node, Sequencer, Service, Session, Status};
 pub use query::{Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};
+pub use txn::{Txn, TxnFailure, TxnFault, TxnLook, TxnOp, TxnPut, TxnResult, TxnRow, TxnThing};

@@ -89,7 +89,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
             let _ = is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()));
         }
     }
-    is_sound(&answer::write_reply(&applied.outcome, how, false))
+    is_sound(&answer::write_reply(&applied.outcome, how, false, "dc1"))
 }
 
 /// Any JSON, written in Go's habits: it reads as what it was, indented or not.
@@ -174,6 +174,7 @@ fn facts() -> Facts {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 512 << 10,
+        txn_max: 512 << 10,
         session_ttl_min: Duration::from_secs(10),
         session_ttl_exact: false,
         debug_config: Value::Null,

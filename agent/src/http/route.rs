@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, lock, operator, session, status};
+use super::{agent, answer, catalog, health, kv, lock, operator, session, status, txn};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -58,6 +58,8 @@ pub enum Body {
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// The operations of a transaction (`limits.txn_max_req_len`).
+    Transaction,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -71,6 +73,7 @@ impl Body {
             Self::None => 0,
             Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
+            Self::Transaction => facts.txn_max,
         }
     }
 }
@@ -108,6 +111,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/session/info/", Filtered, Catalog, session::info),
     get("/v1/session/node/", Filtered, Catalog, session::of_node),
     get("/v1/session/list", Filtered, Catalog, session::list),
+    change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),

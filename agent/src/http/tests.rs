@@ -45,6 +45,7 @@ pub(crate) fn facts() -> Facts {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 64,
+        txn_max: 32 << 10,
         session_ttl_min: Duration::from_secs(10),
         session_ttl_exact: false,
         debug_config: serde_json::json!({"Secret": "hidden"}),
@@ -184,7 +185,7 @@ impl World {
             Plan::Read(read) => self.read(&read),
             Plan::Write(command, answer) => {
                 let outcome = self.apply(command);
-                answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call))
+                answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call), "dc1")
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
             Plan::Survey(survey) => Reply::text(200, format!("{survey:?}")),

@@ -3,7 +3,7 @@
 
 use super::bug;
 use super::call::Message;
-use super::node::{Asker, Process};
+use super::node::{Asker, DATACENTER, Process};
 use super::rpc::{Behalf, Failure, Request, Response};
 use super::world::{Happening, MS, World};
 use crate::effect::{Answer, Pushed};
@@ -211,7 +211,8 @@ impl World {
             (Step::Index(_), _) => Attempt::Unserved(Unserved::NoLeader),
             (Step::Write(how), answer) => {
                 let pretty = self.is_pretty(node, number);
-                forward::proposed(answer).map(|outcome| Fruit::Reply(answer::write_reply(&outcome, how, pretty)))
+                let shown = |outcome| answer::write_reply(&outcome, how, pretty, DATACENTER);
+                forward::proposed(answer).map(|outcome| Fruit::Reply(shown(outcome)))
             }
             (Step::Submit, answer) => forward::proposed(answer).map(Fruit::Outcome),
             (Step::Act, answer) => forward::acted(answer).map(Fruit::Reply),

@@ -9,10 +9,12 @@ mod kv;
 mod nodes;
 mod services;
 mod sessions;
+mod txn;
 
 use crate::acl::Authorizer;
 use crate::model::{Check, Index, KvRow, Node, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
+use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -104,6 +106,11 @@ pub enum Query {
     },
     /// Every session.
     Sessions,
+    /// A transaction that only looks.
+    Txn {
+        /// Its operations.
+        looks: Vec<TxnLook>,
+    },
 }
 
 /// What a [`Query`] found. Rows are shared with the store, not copied.
@@ -127,6 +134,8 @@ pub enum Rows {
     Keys(Vec<String>),
     /// Sessions, by id.
     Sessions(Vec<Arc<Session>>),
+    /// What a transaction found.
+    Txn(TxnResult),
 }
 
 /// One instance of a service, its node, and the checks that speak of either.
@@ -169,6 +178,7 @@ impl Query {
             Self::Session { id } => with(sessions::one(store, *id, may), Rows::Sessions),
             Self::SessionsOfNode { node } => with(sessions::of_node(store, node, may), Rows::Sessions),
             Self::Sessions => with(sessions::all(store, may), Rows::Sessions),
+            Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
     }
 
@@ -189,6 +199,7 @@ impl Query {
             Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
             Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
             Self::Session { .. } | Self::SessionsOfNode { .. } | Self::Sessions => vec![Watch::Sessions],
+            Self::Txn { looks } => looks.iter().map(txn::watch).collect(),
         }
     }
 }

@@ -16,12 +16,15 @@ mod restore;
 mod services;
 mod sessions;
 mod snapshot;
+mod txn;
 
 pub use part::Scope;
 pub use restore::{Damaged, Restore};
+pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
 use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, Sequencer, Service, Session, folded};
+use crate::txn::TxnResult;
 use checks::Checks;
 use delays::Delays;
 use kv::Kv;
@@ -190,6 +193,10 @@ pub enum Outcome {
     Matched(bool),
     /// A session was made or renewed; `None`: there is none to renew.
     Session(Option<Arc<Session>>),
+    /// A sequential key was created: this one.
+    Key(String),
+    /// A transaction was done, or failed; then nothing was changed.
+    Txn(TxnResult),
     /// The command makes no sense against this state; nothing was changed.
     Refused(Refusal),
 }
@@ -245,6 +252,8 @@ pub enum Refusal {
         /// The id.
         id: Uuid,
     },
+    /// Every number that a sequential key can have has been given.
+    NumbersSpent,
     /// The lock that a sequencer speaks of has passed to somebody else, or to nobody.
     StaleSequencer {
         /// The key that was locked.

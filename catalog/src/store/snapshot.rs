@@ -68,6 +68,7 @@ pub(super) struct Header {
     pub(super) keys: Index,
     pub(super) tombstones: Index,
     pub(super) sessions: Index,
+    pub(super) next_number: u64,
 }
 
 /// By which a snapshot is known to be whole.
@@ -148,6 +149,7 @@ impl Store {
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
             sessions: self.sessions.index,
+            next_number: self.kv.next_number,
         }
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
 use lictor_catalog::model::{Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, Session, Ttl};
 use lictor_catalog::{Check, Index, Query, Status};
+use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ const NODES: &[&str] = &["alpha", "Alpha", "beta", "gamma"];
 const SERVICES: &[&str] = &["web", "Web", "db", "api"];
 const IDS: &[&str] = &["one", "One", "two"];
 const CHECKS: &[&str] = &["serfHealth", "http", "HTTP", "disk"];
-const KEYS: &[&str] = &["", "a", "a/b", "a/b/c", "a/d", "b", "ä"];
+const KEYS: &[&str] = &["", "a", "a0000000002", "a/b", "a/b/c", "a/d", "b", "ä"];
 
 fn meta() -> impl Strategy<Value = BTreeMap<String, String>> {
     select(vec![vec![], vec![("zone", "x")], vec![("zone", "y"), ("rack", "1")]])
@@ -74,6 +75,8 @@ fn kv() -> impl Strategy<Value = KvCommand> {
             .prop_map(|(key, value, flags, session)| KvCommand::Acquire { key, value, flags, session }),
         2 => (key(), value(), 0u64..2, session_id())
             .prop_map(|(key, value, flags, session)| KvCommand::Release { key, value, flags, session }),
+        2 => (key(), value(), prop::option::of(session_id()))
+            .prop_map(|(prefix, value, session)| KvCommand::Sequence { prefix, value, flags: 7, session }),
     ]
 }
 
@@ -117,8 +120,11 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
 
 /// Most are stale; with so few keys and sessions some are not.
 fn sequencer() -> impl Strategy<Value = Sequencer> {
-    (select(KEYS), 1u64..3, session_id())
-        .prop_map(|(key, lock_index, session)| Sequencer { key: key.to_owned(), lock_index, session })
+    (select(KEYS), 1u64..3, session_id()).prop_map(|(key, lock_index, session)| Sequencer {
+        key: key.to_owned(),
+        lock_index,
+        session,
+    })
 }
 
 fn deregister() -> impl Strategy<Value = Deregister> {
@@ -128,6 +134,41 @@ fn deregister() -> impl Strategy<Value = Deregister> {
         (node(), select(IDS)).prop_map(|(node, id)| Deregister::Service(node, ServiceId::from(id))),
         (node(), select(CHECKS)).prop_map(|(node, id)| Deregister::Check(node, id.into())),
     ]
+}
+
+fn look() -> impl Strategy<Value = TxnLook> {
+    let key = || select(KEYS).prop_map(ToOwned::to_owned);
+    let holder = prop_oneof![Just(String::new()), session_id().prop_map(|id| id.to_string())];
+    let node = || select(NODES).prop_map(NodeName::from);
+    prop_oneof![
+        key().prop_map(TxnLook::Key),
+        2 => key().prop_map(TxnLook::KeyOrEmpty),
+        2 => key().prop_map(TxnLook::Tree),
+        (key(), 0u64..50).prop_map(|(key, index)| TxnLook::KeyIndex(key, Index(index))),
+        (key(), holder).prop_map(|(key, holder)| TxnLook::KeyHolder(key, holder)),
+        key().prop_map(TxnLook::NoKey),
+        (prop::option::of(session_id()), node()).prop_map(|(id, node)| TxnLook::Node(id, node)),
+        (node(), select(IDS)).prop_map(|(node, id)| TxnLook::Service(node, id.into())),
+        (node(), select(CHECKS)).prop_map(|(node, id)| TxnLook::Check(node, id.into())),
+    ]
+}
+
+fn txn() -> impl Strategy<Value = Txn> {
+    let put = prop_oneof![
+        2 => node().prop_map(|node| TxnPut::Node(Box::new(node))),
+        (select(NODES), service())
+            .prop_map(|(node, row)| TxnPut::Service(Box::new(Service { node: node.into(), ..row }))),
+        (select(NODES), check()).prop_map(|(node, row)| TxnPut::Check(Box::new(Check { node: node.into(), ..row }))),
+    ];
+    let index = || prop_oneof![3 => Just(None), 1 => Just(Some(Index(0))), 1 => (10u64..50).prop_map(|index| Some(Index(index)))];
+    let op = prop_oneof![
+        2 => look().prop_map(TxnOp::Look),
+        4 => kv().prop_map(TxnOp::Kv),
+        3 => (put, index()).prop_map(|(put, index)| TxnOp::Put(put, index)),
+        1 => (deregister(), index()).prop_map(|(what, index)| TxnOp::Remove(what, index)),
+    ];
+    let fence = prop_oneof![9 => Just(None), 1 => sequencer().prop_map(Some)];
+    (fence, prop::collection::vec(op, 0..4)).prop_map(|(fence, ops)| Txn { fence, ops })
 }
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
@@ -141,6 +182,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         6 => kv().prop_map(Command::Kv),
         1 => (sequencer(), kv()).prop_map(|(sequencer, kv)| Command::Fenced(Box::new(sequencer), kv)),
         4 => session_command().prop_map(Command::Session),
+        6 => txn().prop_map(Command::Txn),
         1 => (0u32..3).prop_map(Command::FeatureLevel),
     ]
 }
@@ -211,9 +253,13 @@ pub(crate) fn queries() -> Vec<Query> {
     }
     queries.push(Query::Sessions);
     queries.extend((1..4).map(|id| Query::Session { id: Uuid::from_u128(id) }));
+    queries.push(Query::Txn { looks: vec![TxnLook::Node(Some(Uuid::from_u128(1)), "".into())] });
     for key in KEYS.iter().map(|key| (*key).to_owned()) {
         queries.extend([
             Query::KvGet { key: key.clone() },
+            Query::Txn { looks: vec![TxnLook::Key(key.clone()), TxnLook::NoKey(key.clone())] },
+            Query::Txn { looks: vec![TxnLook::KeyOrEmpty(key.clone()), TxnLook::Tree(key.clone())] },
+            Query::Txn { looks: vec![TxnLook::KeyHolder(key.clone(), String::new())] },
             Query::KvList { prefix: key.clone() },
             Query::KvKeys { prefix: key, separator: "/".to_owned() },
         ]);

@@ -13,6 +13,7 @@ mod node;
 mod rows;
 mod service;
 mod session;
+mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
@@ -20,6 +21,7 @@ pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
 pub use session::{WireId, WireSession};
+pub use txn::{transaction, transaction_failed};
 
 use super::Context;
 use super::call::{Call, Reply};

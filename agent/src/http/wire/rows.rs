@@ -5,7 +5,7 @@ use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
 use super::service::{CatalogService, WireService};
 use super::session::WireSession;
-use super::{Each, Encoded, go};
+use super::{Each, Encoded, go, txn};
 use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
@@ -37,7 +37,9 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
         }
         Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
-        Rows::Node(None) if encoding.form == Form::List => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) if encoding.form == Form::List => {
+            go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64)
+        }
         Rows::Node(None) => go::to_vec(&(), pretty, 8),
         Rows::Node(Some((node, services))) => {
             let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
@@ -74,6 +76,7 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Txn(result) => return txn::transaction(result, pretty, datacenter),
         Rows::Sessions(sessions) => {
             let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
             go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
@@ -95,7 +98,8 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
             instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
-        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) | Rows::Sessions(_) => {}
+        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) | Rows::Sessions(_) | Rows::Txn(_) => {
+        }
     }
     rows
 }
