@@ -1,6 +1,7 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
 mod locks;
+mod txn;
 
 use super::answer::{self, Freshness};
 use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};

@@ -4,7 +4,8 @@ use super::{Seeds, Verdict, survives};
 use bytes::Bytes;
 use lictor_catalog::model::Weights;
 use lictor_catalog::{
-    Check, Command, Deregister, Entry, Index, KvCommand, Node, Register, Restore, Service, Status, Store,
+    Check, Command, Deregister, Entry, Index, KvCommand, Node, Register, Restore, Service, Status, Store, Txn, TxnLook,
+    TxnOp,
 };
 use std::collections::BTreeMap;
 
@@ -71,11 +72,13 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ]
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 13] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -87,6 +90,8 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "txn",
+        "kv_sequence",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()

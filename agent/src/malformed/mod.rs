@@ -87,6 +87,7 @@ pub static DECODERS: &[Decoder] = &[
     decoder("gossip_request", gossip::malformed::request, gossip::malformed::requests, 512, 256),
     decoder("http_call", http::malformed::call, by_hand, 512, 512),
     decoder("http_json", http::malformed::json, by_hand, 64, 1024),
+    decoder("http_transaction", http::malformed::transaction, by_hand, 1024, 1024),
     decoder("local_record", local::malformed::record, local::malformed::records, 128, 256),
     decoder("log_row", consensus::malformed::log_row, consensus::malformed::log_rows, 4096, 64),
     decoder("raft_letter", consensus::malformed::letter, consensus::malformed::letters, 1024, 256),

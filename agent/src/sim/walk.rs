@@ -283,7 +283,7 @@ impl World {
     fn read_in(&mut self, node: usize, number: u64, view: &Arc<View>, read: Read) {
         let now = self.nodes[node].local_now(self.now);
         let Some(blocking) = read.blocking else {
-            let found = hub::find(view, &read.query, &read.encoding, super::node::DATACENTER);
+            let found = hub::find(view, &read.query, &read.encoding, DATACENTER);
             return self.found(node, number, &read, &found);
         };
         let Some(process) = self.running(node) else { return };
@@ -470,7 +470,7 @@ fn walk_back(process: Option<&mut Process>, number: u64, step: Step) {
 
 /// The living servers, in random order.
 pub(super) fn servers(process: &mut Process) -> Vec<SocketAddr> {
-    let mut servers = crate::server::rpc_addresses(&process.local.members, super::node::DATACENTER);
+    let mut servers = crate::server::rpc_addresses(&process.local.members, DATACENTER);
     process.dice.shuffle(&mut servers);
     servers
 }

@@ -141,24 +141,24 @@ fn look() -> impl Strategy<Value = TxnLook> {
     let holder = prop_oneof![Just(String::new()), session_id().prop_map(|id| id.to_string())];
     let node = || select(NODES).prop_map(NodeName::from);
     prop_oneof![
-        key().prop_map(TxnLook::Key),
+        1 => key().prop_map(TxnLook::Key),
         2 => key().prop_map(TxnLook::KeyOrEmpty),
         2 => key().prop_map(TxnLook::Tree),
-        (key(), 0u64..50).prop_map(|(key, index)| TxnLook::KeyIndex(key, Index(index))),
-        (key(), holder).prop_map(|(key, holder)| TxnLook::KeyHolder(key, holder)),
-        key().prop_map(TxnLook::NoKey),
-        (prop::option::of(session_id()), node()).prop_map(|(id, node)| TxnLook::Node(id, node)),
-        (node(), select(IDS)).prop_map(|(node, id)| TxnLook::Service(node, id.into())),
-        (node(), select(CHECKS)).prop_map(|(node, id)| TxnLook::Check(node, id.into())),
+        1 => (key(), 0u64..50).prop_map(|(key, index)| TxnLook::KeyIndex(key, Index(index))),
+        1 => (key(), holder).prop_map(|(key, holder)| TxnLook::KeyHolder(key, holder)),
+        1 => key().prop_map(TxnLook::NoKey),
+        1 => (prop::option::of(session_id()), node()).prop_map(|(id, node)| TxnLook::Node(id, node)),
+        1 => (node(), select(IDS)).prop_map(|(node, id)| TxnLook::Service(node, id.into())),
+        1 => (node(), select(CHECKS)).prop_map(|(node, id)| TxnLook::Check(node, id.into())),
     ]
 }
 
 fn txn() -> impl Strategy<Value = Txn> {
     let put = prop_oneof![
         2 => node().prop_map(|node| TxnPut::Node(Box::new(node))),
-        (select(NODES), service())
+        1 => (select(NODES), service())
             .prop_map(|(node, row)| TxnPut::Service(Box::new(Service { node: node.into(), ..row }))),
-        (select(NODES), check()).prop_map(|(node, row)| TxnPut::Check(Box::new(Check { node: node.into(), ..row }))),
+        1 => (select(NODES), check()).prop_map(|(node, row)| TxnPut::Check(Box::new(Check { node: node.into(), ..row }))),
     ];
     let index = || prop_oneof![3 => Just(None), 1 => Just(Some(Index(0))), 1 => (10u64..50).prop_map(|index| Some(Index(index)))];
     let op = prop_oneof![
@@ -245,6 +245,14 @@ pub(crate) fn queries() -> Vec<Query> {
         }
     }
     for name in names {
+        let node = NodeName::from(name.as_str());
+        queries.push(Query::Txn {
+            looks: vec![
+                TxnLook::Node(None, node.clone()),
+                TxnLook::Service(node.clone(), "one".into()),
+                TxnLook::Check(node, "http".into()),
+            ],
+        });
         queries.extend([
             Query::Node { name: name.clone() },
             Query::SessionsOfNode { node: name.clone() },
