@@ -22,7 +22,8 @@ async fn a_transaction_is_done_whole_or_not_at_all_through_any_agent() {
         let failure = r#"{"Results":null,"Errors":[{"OpIndex":1,"What":"key \"none\" doesn't exist"}]}"#;
         assert_eq!((status, body.as_str()), (409, failure));
 
-        let looks = json!([{"KV": {"Verb": "get", "Key": format!("b{at}")}}, {"KV": {"Verb": "check-not-exists", "Key": "c"}}]);
+        let looks =
+            json!([{"KV": {"Verb": "get", "Key": format!("b{at}")}}, {"KV": {"Verb": "check-not-exists", "Key": "c"}}]);
         let (status, body) = cluster.put(server, "/v1/txn?consistent", looks.to_string()).await.unwrap();
         assert!(status == 200 && body.contains(r#""Value":"dg==""#), "{status} {body}");
     }
