@@ -317,7 +317,8 @@ impl Sync {
                 remote.checks.retain(|(_, check), _| *check != key);
             }
             // Anti-entropy writes nothing else.
-            Command::Deregister(Deregister::Node(_)) | Command::Kv(_)
+            Command::Deregister(Deregister::Node(_))
+            | Command::Kv(_)
             | Command::Fenced(..)
             | Command::Session(_)
             | Command::FeatureLevel(_) => {}

@@ -35,7 +35,9 @@ impl Delays {
     /// Drops what is over by log time, so every server drops the same at the same command.
     pub(crate) fn reap(&mut self, now_ms: u64) {
         for _ in 0..REAPED_AT_ONCE {
-            let Some(first) = self.by_end.get_min().filter(|(until_ms, _)| *until_ms <= now_ms).cloned() else { return };
+            let Some(first) = self.by_end.get_min().filter(|(until_ms, _)| *until_ms <= now_ms).cloned() else {
+                return;
+            };
             self.by_end.remove(&first);
             self.rows.remove(&*first.1);
         }

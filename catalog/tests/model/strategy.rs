@@ -117,8 +117,11 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
 
 /// Most are stale; with so few keys and sessions some are not.
 fn sequencer() -> impl Strategy<Value = Sequencer> {
-    (select(KEYS), 1u64..3, session_id())
-        .prop_map(|(key, lock_index, session)| Sequencer { key: key.to_owned(), lock_index, session })
+    (select(KEYS), 1u64..3, session_id()).prop_map(|(key, lock_index, session)| Sequencer {
+        key: key.to_owned(),
+        lock_index,
+        session,
+    })
 }
 
 fn deregister() -> impl Strategy<Value = Deregister> {

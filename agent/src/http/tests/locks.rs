@@ -195,7 +195,9 @@ fn what_a_session_held_stays_free_for_its_lock_delay() {
     world.apply(Command::Session(SessionCommand::Destroy(b.parse().unwrap())));
     check("GET /v1/kv/gone", world, "404 ");
     let c = created(world, r#"{"NodeChecks":[]}"#);
-    for (time_ms, kept, gone) in [(1, false, false), (15_000, false, false), (15_001, true, false), (60_001, true, true)] {
+    for (time_ms, kept, gone) in
+        [(1, false, false), (15_000, false, false), (15_001, true, false), (60_001, true, true)]
+    {
         world.time_ms = time_ms;
         check(&format!("PUT /v1/kv/kept?acquire={c}"), world, &format!("200 {kept}"));
         check(&format!("PUT /v1/kv/gone?acquire={c}"), world, &format!("200 {gone}"));

@@ -37,7 +37,9 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
         }
         Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
-        Rows::Node(None) if encoding.form == Form::List => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) if encoding.form == Form::List => {
+            go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64)
+        }
         Rows::Node(None) => go::to_vec(&(), pretty, 8),
         Rows::Node(Some((node, services))) => {
             let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
