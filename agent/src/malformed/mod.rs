@@ -89,6 +89,7 @@ pub static DECODERS: &[Decoder] = &[
     decoder("http_json", http::malformed::json, by_hand, 64, 1024),
     decoder("http_transaction", http::malformed::transaction, by_hand, 1024, 1024),
     decoder("local_record", local::malformed::record, local::malformed::records, 128, 256),
+    decoder("lock_sequencer", catalog::sequencer, by_hand, 16, 64),
     decoder("log_row", consensus::malformed::log_row, consensus::malformed::log_rows, 4096, 64),
     decoder("raft_letter", consensus::malformed::letter, consensus::malformed::letters, 1024, 256),
     decoder("raft_record", consensus::malformed::record, consensus::malformed::records, 512, 256),

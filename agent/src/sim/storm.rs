@@ -180,7 +180,7 @@ impl Storm {
         let node = self.below(self.world.nodes.len());
         let key = format!("key-{}", self.dice.below(KEYS));
         let value = format!("v{}", self.world.history.len());
-        match self.dice.below(24) {
+        match self.dice.below(32) {
             0..7 => self.world.put(node, &key, &value),
             7 => self.world.delete(node, &key),
             8..11 => {
@@ -191,6 +191,7 @@ impl Storm {
             15 | 16 => self.world.get(node, &key, Mode::Consistent),
             17 | 18 => self.world.get(node, &key, Mode::Stale),
             19 | 20 => self.work_on_services(node),
+            21..29 => self.work_on_locks(node),
             _ => {
                 let seen = self.world.process(node).map_or(1, |process| process.view.store.index().0.max(1));
                 self.world.wait(node, &key, seen, 1_000 + self.dice.below(120_000))

@@ -116,17 +116,14 @@ impl std::error::Error for BadSequencer {}
 impl FromStr for Sequencer {
     type Err = BadSequencer;
 
-    /// Takes only what [`fmt::Display`] writes.
+    /// Takes only what [`fmt::Display`] writes: neither `+7` nor a UUID in braces, so that one sequencer has one text.
     fn from_str(text: &str) -> Result<Self, BadSequencer> {
-        let mut parts = text.splitn(3, '.');
-        let mut next = || parts.next().ok_or(BadSequencer);
-        let (lock_index, session, key) = (next()?, next()?, next()?);
-        let sequencer = Self {
-            key: key.to_owned(),
-            lock_index: lock_index.parse().map_err(|_| BadSequencer)?,
-            session: Uuid::try_parse(session).map_err(|_| BadSequencer)?,
+        let read = || {
+            let mut parts = text.splitn(3, '.');
+            let lock_index = parts.next()?.parse().ok()?;
+            let session = Uuid::try_parse(parts.next()?).ok()?;
+            Some(Self { key: parts.next()?.to_owned(), lock_index, session })
         };
-        // Neither `+7` nor a UUID in braces: one sequencer has one text.
-        if sequencer.to_string() == text { Ok(sequencer) } else { Err(BadSequencer) }
+        read().filter(|sequencer: &Self| sequencer.to_string() == text).ok_or(BadSequencer)
     }
 }
