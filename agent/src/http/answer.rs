@@ -155,6 +155,7 @@ pub fn refusal_text(refusal: &Refusal) -> String {
         Refusal::MissingCheck { check } => format!("Missing check '{check}' registration"),
         Refusal::CriticalCheck { check } => format!("Check '{check}' is in critical state"),
         Refusal::SessionTaken { id } => format!("session \"{id}\" already exists"),
+        Refusal::MissingSession { id } if id.is_nil() => "missing session".to_owned(),
         Refusal::MissingSession { id } => format!("invalid session \"{id}\""),
         Refusal::NumbersSpent => {
             "no sequential key can be created: all 10,000,000,000 numbers have been given".to_owned()

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use lictor_catalog::{Command, Deregister, Index, KvCommand, Query, Txn, TxnLook, TxnOp, TxnPut};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// As many operations as Consul takes.
 const OPS_MAX: usize = 128;
@@ -147,6 +148,8 @@ fn on_key(op: &Object<'_>, value_max: usize) -> Result<TxnOp, Wrong> {
         "check-not-exists" => TxnOp::Look(TxnLook::NoKey(key)),
         "set" => TxnOp::Kv(KvCommand::Set { key, value, flags }),
         "cas" => TxnOp::Kv(KvCommand::Cas { key, value, flags, index }),
+        // No session has the nil id. Consul asks the state about it, and so tells what else fails.
+        "lock" if holder.is_empty() => TxnOp::Kv(KvCommand::Acquire { key, value, flags, session: Uuid::nil() }),
         "lock" => TxnOp::Kv(KvCommand::Acquire { key, value, flags, session: by(&holder)? }),
         "unlock" => TxnOp::Kv(KvCommand::Release { key, value, flags, session: by(&holder)? }),
         "delete" => TxnOp::Kv(KvCommand::Delete { key }),

@@ -281,7 +281,7 @@ fn sequential_keys_have_numbers_that_never_come_again() {
     let id = id["ID"].as_str().unwrap();
     check(&format!("PUT /v1/kv/q/?sequence&acquire={id}\nme"), world, r#"200 "q/0000000004""#);
     let held = format!(
-        r#"200 [{{"LockIndex":1,"Key":"q/0000000004","Flags":0,"Value":"bWU=","Session":"{id}","CreateIndex":16,"ModifyIndex":16}}]"#
+        r#"200 [{{"LockIndex":1,"Key":"q/0000000004","Flags":0,"Value":"bWU=","Session":"{id}","CreateIndex":17,"ModifyIndex":17}}]"#
     );
     check("GET /v1/kv/q/0000000004", world, &held);
     check(&format!("PUT /v1/session/destroy/{id}"), world, "200 true");
