@@ -50,7 +50,9 @@ impl Plan {
     #[must_use]
     pub fn run(self) -> Storm {
         let setup = Setup::new(self.seed, self.servers, self.clients);
-        let mut world = World::started(Setup { bug: self.bug, log_bytes_max: LOG_BYTES_MAX, ..setup });
+        let session_ttl_exact = self.seed.is_multiple_of(2);
+        let setup = Setup { bug: self.bug, log_bytes_max: LOG_BYTES_MAX, session_ttl_exact, ..setup };
+        let mut world = World::started(setup);
         world.supervised = true;
         let mut storm = Storm::new(self.seed, world, Vec::new());
         storm.world.run_until(30 * SECOND, |world| world.leader().is_some());

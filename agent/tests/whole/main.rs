@@ -10,5 +10,6 @@ mod dig;
 mod endpoint;
 mod faces;
 mod faults;
+mod locks;
 mod operate;
 mod road;
