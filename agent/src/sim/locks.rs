@@ -57,13 +57,14 @@ impl World {
 
 impl Storm {
     /// A client does something about a lock, at any node.
-    pub(super) fn work_on_locks(&mut self, node: usize) -> usize {
-        let key = format!("lock-{}", self.dice.below(KEYS));
+    pub(super) fn work_on_locks(&mut self) -> usize {
+        let node = self.any(self.world.nodes.len());
+        let key = format!("lock-{}", self.lockers.below(KEYS));
         let value = format!("v{}", self.world.history.len());
         let sessions = self.given(|kind| *kind == Kind::Open);
-        let session = sessions.get(self.below(sessions.len().min(6))).and_then(|id| id.parse().ok());
+        let session = sessions.get(self.any(sessions.len().min(6))).and_then(|id| id.parse().ok());
         let Some(session) = session else { return self.open_session(node) };
-        match self.dice.below(16) {
+        match self.lockers.below(16) {
             0 => self.open_session(node),
             1..7 => self.world.lock(node, &key, &value, session),
             7..9 => self.world.unlock(node, &key, &value, session),
@@ -72,7 +73,7 @@ impl Storm {
             12..14 => self.world.sequencer(node, &key),
             _ => {
                 let sequencers = self.given(|kind| matches!(kind, Kind::Sequencer { .. }));
-                match sequencers.get(self.below(sequencers.len().min(4))).cloned() {
+                match sequencers.get(self.any(sequencers.len().min(4))).cloned() {
                     Some(sequencer) => self.world.put_fenced(node, "guarded", &value, &sequencer),
                     None => self.world.sequencer(node, &key),
                 }
@@ -82,12 +83,16 @@ impl Storm {
 
     /// Half of them end when their node is found dead.
     fn open_session(&mut self, node: usize) -> usize {
-        let checks = ["", r#","NodeChecks":[]"#][self.below(2)];
-        let behavior = ["release", "delete"][self.below(2)];
-        let delay = ["0s", "1s", "5s"][self.below(3)];
-        let ttl = ["10s", "10s", "15s", ""][self.below(4)];
+        let checks = ["", r#","NodeChecks":[]"#][self.any(2)];
+        let behavior = ["release", "delete"][self.any(2)];
+        let delay = ["0s", "1s", "5s"][self.any(3)];
+        let ttl = ["10s", "10s", "15s", ""][self.any(4)];
         let body = format!(r#"{{"TTL":"{ttl}","LockDelay":"{delay}","Behavior":"{behavior}"{checks}}}"#);
         self.world.open(node, &body)
+    }
+
+    fn any(&mut self, bound: usize) -> usize {
+        usize::try_from(self.lockers.below(bound as u64)).unwrap_or(0)
     }
 
     /// What was given lately, the latest first.
