@@ -57,7 +57,7 @@ impl Store {
             _ => None,
         };
         // What was deleted is not there any more, and answers nothing.
-        let row = self.kv.get(created.as_deref().unwrap_or(command.key()));
+        let row = self.kv.get(created.as_deref().unwrap_or_else(|| command.key()));
         Ok(row.cloned().map(TxnRow::KeyOnly).into_iter().collect())
     }
 
@@ -78,7 +78,9 @@ impl Store {
         let found = |thing| self.row(&thing).ok_or(TxnFault::Missing(thing));
         let row = match look {
             TxnLook::Key(key) => found(TxnThing::Key(key.clone()))?,
-            TxnLook::KeyOrEmpty(key) => self.key(key).cloned().map_or(TxnRow::EmptyKey(key.clone()), TxnRow::Key),
+            TxnLook::KeyOrEmpty(key) => {
+                self.key(key).cloned().map_or_else(|| TxnRow::EmptyKey(key.clone()), TxnRow::Key)
+            }
             TxnLook::Tree(prefix) => return Ok(self.kv.under(prefix).cloned().map(TxnRow::Key).collect()),
             TxnLook::KeyIndex(key, wanted) => {
                 let row = self.key(key).ok_or_else(|| TxnFault::NoIndex(key.clone()))?;
