@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, operator, status, watch};
+use super::{agent, answer, catalog, health, kv, lock, operator, session, status, txn, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -45,6 +45,7 @@ pub enum Resource {
     Node,
     Service,
     Key,
+    Session,
     Operator,
 }
 
@@ -57,6 +58,8 @@ pub enum Body {
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// The operations of a transaction (`limits.txn_max_req_len`).
+    Transaction,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -69,6 +72,7 @@ impl Body {
         match self {
             Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
+            Self::Transaction => facts.txn_max,
         }
     }
 }
@@ -99,6 +103,14 @@ pub static ROUTES: &[Route] = &[
     get("/v1/kv/", Read(R::Key), Catalog, kv::get),
     change(Method::Put, "/v1/kv/", Write(R::Key), Body::KvValue, kv::put),
     change(Method::Delete, "/v1/kv/", Write(R::Key), Body::None, kv::delete),
+    get("/v1/lock/sequencer/", Read(R::Key), Catalog, lock::sequencer),
+    change(Method::Put, "/v1/session/create", Write(R::Session), Body::Json, session::create),
+    change(Method::Put, "/v1/session/destroy/", Write(R::Session), Body::None, session::destroy),
+    change(Method::Put, "/v1/session/renew/", Write(R::Session), Body::None, session::renew),
+    get("/v1/session/info/", Filtered, Catalog, session::info),
+    get("/v1/session/node/", Filtered, Catalog, session::of_node),
+    get("/v1/session/list", Filtered, Catalog, session::list),
+    change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),

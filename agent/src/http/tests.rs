@@ -1,6 +1,8 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
+mod locks;
 mod streams;
+mod txn;
 
 use super::answer::{self, Freshness};
 use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};
@@ -12,7 +14,7 @@ use crate::metrics::Telemetry;
 use crate::time::Instant;
 use crate::view::{Facts, Leader, LocalView, Server, View};
 use lictor_catalog::model::{Check, CheckDefinition, Node, Service, ServiceAddress, Status};
-use lictor_catalog::{AllowAll, Command, Deregister, Entry, Index, Outcome, Refusal, Register};
+use lictor_catalog::{AllowAll, Command, Deregister, Entry, Index, Outcome, Refusal, Register, SessionCommand};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ struct World {
     view: View,
     local: LocalView,
     facts: Facts,
+    /// Log time.
+    time_ms: u64,
 }
 
 pub(crate) fn facts() -> Facts {
@@ -43,6 +47,9 @@ pub(crate) fn facts() -> Facts {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 64,
+        txn_max: 32 << 10,
+        session_ttl_min: Duration::from_secs(10),
+        session_ttl_exact: false,
         debug_config: serde_json::json!({"Secret": "hidden"}),
         response_headers: vec![("X-Extra".to_owned(), "1".to_owned())],
         block_endpoints: vec!["/v1/agent/leave".to_owned()],
@@ -119,7 +126,7 @@ impl World {
             servers: Arc::new([server]),
             ..View::default()
         };
-        Self { view, local: local(), facts: facts() }
+        Self { view, local: local(), facts: facts(), time_ms: 1 }
     }
 
     /// With one node, one service on it, and a check of each, all written at index 10.
@@ -153,9 +160,13 @@ impl World {
         world
     }
 
-    fn apply(&mut self, command: Command) -> Outcome {
+    fn apply(&mut self, mut command: Command) -> Outcome {
         self.view.applied.0 += 1;
-        self.view.store.apply(self.view.applied, &Entry { time_ms: 1, id: 0, command }).outcome
+        if let Command::Session(SessionCommand::Create(session)) = &mut command {
+            // As the leader draws it.
+            session.id = Uuid::from_u128(u128::from(self.view.applied.0));
+        }
+        self.view.store.apply(self.view.applied, &Entry { time_ms: self.time_ms, id: 0, command }).outcome
     }
 
     fn plan(&self, call: &Call) -> Plan {
@@ -176,7 +187,7 @@ impl World {
             Plan::Read(read) => self.read(&read),
             Plan::Write(command, answer) => {
                 let outcome = self.apply(command);
-                answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call))
+                answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call), "dc1")
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
             Plan::Survey(survey) => Reply::text(200, format!("{survey:?}")),
@@ -201,6 +212,7 @@ fn call(text: &str) -> Call {
         gzip: false,
         body: bytes::Bytes::copy_from_slice(body.as_bytes()),
         source: None,
+        agent: None,
     }
 }
 
@@ -554,10 +566,6 @@ fn mistakes_are_answered_in_consuls_words() {
             "PUT /v1/kv/a?cas=99999999999999999999",
             "500 strconv.ParseUint: parsing \"99999999999999999999\": value out of range",
         ),
-        (
-            "PUT /v1/kv/a?acquire=s",
-            "500 invalid session \"s\": sessions are not supported by this release of lictor yet",
-        ),
         (&long_put, &too_large),
         ("GET /v1/kv/a?index=x", "400 Invalid index"),
         ("GET /v1/kv/a?index=-1", "400 Invalid index"),
@@ -738,6 +746,7 @@ proptest! {
             gzip: false,
             body: body.into(),
             source: None,
+        agent: None,
         };
         match world.plan(&call) {
             Plan::Read(read) => prop_assert!(world.read(&read).status < 500),

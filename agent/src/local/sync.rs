@@ -317,7 +317,12 @@ impl Sync {
                 remote.checks.retain(|(_, check), _| *check != key);
             }
             // Anti-entropy writes nothing else.
-            Command::Deregister(Deregister::Node(_)) | Command::Kv(_) | Command::FeatureLevel(_) => {}
+            Command::Deregister(Deregister::Node(_))
+            | Command::Kv(_)
+            | Command::Fenced(..)
+            | Command::Txn(_)
+            | Command::Session(_)
+            | Command::FeatureLevel(_) => {}
         }
     }
 

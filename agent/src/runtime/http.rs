@@ -275,6 +275,7 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
         gzip: wants_gzip(&text(header::ACCEPT_ENCODING)),
         body: Bytes::new(),
         source,
+        agent: None,
     };
     Some((call, body))
 }

@@ -10,6 +10,8 @@ mod dig;
 mod endpoint;
 mod faces;
 mod faults;
+mod locks;
 mod operate;
 mod road;
+mod txn;
 mod watch;

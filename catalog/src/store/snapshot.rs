@@ -33,11 +33,13 @@ pub(super) enum Kind {
     Checks,
     Keys,
     Tombstones,
+    Sessions,
+    Delays,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -45,6 +47,8 @@ impl Kind {
         Self::Checks,
         Self::Keys,
         Self::Tombstones,
+        Self::Sessions,
+        Self::Delays,
         Self::Trailer,
     ];
 }
@@ -63,6 +67,8 @@ pub(super) struct Header {
     pub(super) checks: Index,
     pub(super) keys: Index,
     pub(super) tombstones: Index,
+    pub(super) sessions: Index,
+    pub(super) next_number: u64,
 }
 
 /// By which a snapshot is known to be whole.
@@ -74,6 +80,8 @@ pub(super) struct Trailer {
     pub(super) checks: u64,
     pub(super) keys: u64,
     pub(super) tombstones: u64,
+    pub(super) sessions: u64,
+    pub(super) delays: u64,
     /// CRC32C of everything before the trailer's frame.
     pub(super) checksum: u32,
 }
@@ -100,6 +108,12 @@ impl Store {
             }))
             .chain(payloads(Kind::Tombstones, store.kv.tombstones().clone(), |buffer, key, row| {
                 encode(buffer, &(key, row.index, row.time_ms))
+            }))
+            .chain(payloads(Kind::Sessions, store.sessions.rows().clone(), |buffer, _, row| {
+                encode(buffer, &(&row.session, row.renewed_ms))
+            }))
+            .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
+                encode(buffer, &(key, until_ms))
             }));
         let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
         let mut checksum = 0;
@@ -134,6 +148,8 @@ impl Store {
             checks: self.checks.index,
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
+            sessions: self.sessions.index,
+            next_number: self.kv.next_number,
         }
     }
 
@@ -145,6 +161,8 @@ impl Store {
             checks: self.checks.len() as u64,
             keys: self.kv.len() as u64,
             tombstones: self.kv.tombstones().len() as u64,
+            sessions: self.sessions.len() as u64,
+            delays: self.delays.rows().len() as u64,
             checksum,
         }
     }

@@ -1,11 +1,12 @@
 //! From rows to bytes.
 
 use super::check::WireCheck;
-use super::kv::WireKv;
+use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
 use super::service::{CatalogService, WireService};
-use super::{Each, Encoded, go, gzip};
-use crate::http::call::Encoding;
+use super::session::WireSession;
+use super::{Each, Encoded, go, gzip, txn};
+use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
 use lictor_catalog::model::{Check, KvEntry, KvRow, Service};
@@ -45,11 +46,13 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
         }
         Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
-        Rows::Node(None) if encoding.list => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) if encoding.form == Form::List => {
+            go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64)
+        }
         Rows::Node(None) => go::to_vec(&(), pretty, 8),
         Rows::Node(Some((node, services))) => {
             let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
-            if encoding.list {
+            if encoding.form == Form::List {
                 go::to_vec(&NodeList { node: Some(node), services }, pretty, capacity)
             } else {
                 go::to_vec(&NodeMap { node, services: ServiceMap(services) }, pretty, capacity)
@@ -66,7 +69,11 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
         }
         Rows::Checks(checks) => go::to_vec(&CheckList(checks), pretty, checks.len() * ROW + 2),
         Rows::KvEntry(None) => return Encoded::not_found(),
-        Rows::KvEntry(Some(row)) if encoding.raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Sequencer => match WireSequencer::of(&row.entry()) {
+            Some(shown) => go::to_vec(&shown, pretty, 2 * row.key().len() + 256),
+            None => return Encoded::not_found(),
+        },
         Rows::KvEntry(Some(row)) => go::to_vec(&[WireKv::from(row.entry())], pretty, size(&row.entry())),
         Rows::KvEntries(rows) if rows.is_empty() => return Encoded::not_found(),
         Rows::KvEntries(rows) => {
@@ -78,6 +85,11 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Txn(result) => return txn::transaction(result, pretty, datacenter),
+        Rows::Sessions(sessions) => {
+            let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
+            go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
+        }
     };
     Encoded::json(body)
 }
@@ -95,7 +107,8 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
             instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
-        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) => {}
+        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) | Rows::Sessions(_) | Rows::Txn(_) => {
+        }
     }
     rows
 }
