@@ -41,7 +41,7 @@ impl Naive {
 
     fn carry_out(&mut self, index: Index, now: u64, command: &Command) -> Outcome {
         match command {
-            Command::Register(register) => match self.register(index, register) {
+            Command::Register(register) => match self.register(index, now, register) {
                 Ok(()) => Outcome::Done,
                 Err(refusal) => Outcome::Refused(refusal),
             },
@@ -82,7 +82,7 @@ impl Naive {
         self.checks.retain(|(on, _), _| on != node);
     }
 
-    fn register(&mut self, index: Index, register: &Register) -> Result<(), Refusal> {
+    fn register(&mut self, index: Index, now: u64, register: &Register) -> Result<(), Refusal> {
         let before = self.clone();
         let key = fold(&register.node.name);
         let existing = before.nodes.get(&key);
@@ -147,6 +147,8 @@ impl Naive {
                 row.modify_index = index;
             }
             self.checks.insert(at, row);
+            // A check may be named twice: its sessions see every verdict.
+            self.end_sessions(index, now);
         }
         Ok(())
     }
