@@ -66,7 +66,8 @@ impl Fit {
     }
 }
 
-/// Cuts `reply` to what fits; whether an answer was cut off. One answer is always kept.
+/// Cuts `reply` to what fits; whether an answer was cut off. The last one goes only when it does not fit by itself: then the client asks
+/// again over TCP.
 pub(crate) fn trim(reply: &mut Message, fit: &Fit) -> bool {
     let answers = reply.answers.len();
     if answers > fit.answers_max {
@@ -82,6 +83,9 @@ pub(crate) fn trim(reply: &mut Message, fit: &Fit) -> bool {
         }
     }
     drop_extras(reply, fit);
+    if !fits(reply, reply.answers.len(), fit) {
+        cut(reply, 0);
+    }
     reply.answers.len() < answers
 }
 
