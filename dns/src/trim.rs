@@ -66,8 +66,8 @@ impl Fit {
     }
 }
 
-/// Cuts `reply` to what fits; whether an answer was cut off. The last one goes only when it does not fit by itself: then the client asks
-/// again over TCP.
+/// Cuts `reply` to what fits; whether an answer was cut off. The last one goes only when it does not fit by itself: then
+/// the client asks again over TCP.
 pub(crate) fn trim(reply: &mut Message, fit: &Fit) -> bool {
     let answers = reply.answers.len();
     if answers > fit.answers_max {
