@@ -171,7 +171,9 @@ impl Question {
         let fit = Fit::new(self.transport, self.edns.as_ref(), self.query.query_type(), settings);
         let question = (&self.query, &self.asked);
         let mut reply = self.with(answer::answer(store, settings, question, fit.room, now_unix, dice));
-        reply.metadata.truncation = trim(&mut reply, &fit) && settings.enable_truncate;
+        let cut = trim(&mut reply, &fit);
+        // Some answers are as good as all to most clients; none at all would say that there is no such record.
+        reply.metadata.truncation = cut && (settings.enable_truncate || reply.answers.is_empty());
         reply
     }
 

@@ -83,9 +83,6 @@ pub(crate) fn trim(reply: &mut Message, fit: &Fit) -> bool {
         }
     }
     drop_extras(reply, fit);
-    if !fits(reply, reply.answers.len(), fit) {
-        cut(reply, 0);
-    }
     reply.answers.len() < answers
 }
 
@@ -99,14 +96,19 @@ fn most_that_fit(reply: &Message, fit: &Fit) -> usize {
     good
 }
 
-/// What is not an answer is given only if it fits: a datagram larger than the client takes helps nobody.
+/// What is not an answer is given only if it fits, and the last answer too: a datagram larger than the client takes helps
+/// nobody.
 fn drop_extras(reply: &mut Message, fit: &Fit) {
     if fits(reply, reply.answers.len(), fit) {
         return;
     }
     reply.additionals.retain(|record| !matches!(record.data, RData::TXT(_)));
+    if fits(reply, reply.answers.len(), fit) {
+        return;
+    }
+    reply.additionals.clear();
     if !fits(reply, reply.answers.len(), fit) {
-        reply.additionals.clear();
+        reply.answers.clear();
     }
 }
 
