@@ -39,10 +39,15 @@ pub fn read_now(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan
 }
 
 fn at_once(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Read, Reply> {
-    own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    here(context, call)?;
     cache_control(&call.cache_control)?;
     let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..encoding };
     Ok(Read { query, encoding, consistency: consistency(context, call)?, blocking: None })
+}
+
+/// Refuses a call whose `?dc=` is not ours.
+pub fn here(context: &Context<'_>, call: &Call) -> Result<(), Reply> {
+    own_datacenter(context, call.params.get("dc").unwrap_or_default())
 }
 
 /// Refuses a datacenter that is not ours; an empty name means ours.
