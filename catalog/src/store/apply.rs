@@ -46,6 +46,7 @@ impl Store {
                 Err(refusal) => Outcome::Refused(refusal),
             },
             Command::Session(command) => self.apply_session(command, &mut change),
+            Command::Prepared(command) => self.apply_prepared(command, &mut change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
