@@ -4,7 +4,7 @@
 //! any language would, and uses nothing of this project, not even this library. They need an agent:
 //! `cargo run --release -- agent -dev`.
 //!
-//! `three_servers`, `load` and `figures` bring their own cluster of real agents, by [`cluster`].
+//! `three_servers`, `load`, `figures` and `watchers` bring their own cluster of real agents, by [`cluster`].
 //!
 //! Each runs by its name alone: `cargo run --example register`.
 

@@ -75,6 +75,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
         token: String::new(),
         accept: String::new(),
         cache_control: String::new(),
+        gzip: false,
         body: Bytes::new(),
         source: None,
         agent: None,

@@ -132,6 +132,20 @@ async fn sidecar_finds_its_upstream_and_leaves_on_sigterm() {
 }
 
 #[tokio::test]
+async fn watchers_are_woken_by_what_they_watch_alone() {
+    let text = output(example("watchers", None, &["--queries", "100", "--services", "50"]), 2).await;
+    check(
+        &text,
+        &[
+            "answers encoded for that change                            1\n",
+            "2000 watchers of a, 1000 writes to b: early answers        0\n",
+            "evaluations for them meanwhile                             0\n",
+            "one flap in a service of 1,000 instances, on the stream",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn three_servers_shows_a_failover() {
     let text = output(example("three_servers", None, &[]), 2).await;
     check(

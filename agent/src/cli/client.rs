@@ -193,6 +193,8 @@ fn files(option: &'static str, path: &PathBuf) -> Result<Vec<PathBuf>, ClientErr
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    /// `X-Consul-Index`.
+    pub(crate) index: Option<u64>,
 }
 
 /// How following an answer came to its end.
@@ -274,6 +276,7 @@ impl Client {
         self.runtime.block_on(async {
             let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
             let status = response.status().as_u16();
+            let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(|error| failure(&address, &error))? {
                 if body.len() + chunk.len() > BODY_MAX {
@@ -282,7 +285,7 @@ impl Client {
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok(Answer { status, body })
+            Ok(Answer { status, body, index })
         })
     }
 
@@ -361,8 +364,17 @@ impl Client {
     }
 
     pub(crate) fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
-        serde_json::from_slice(body)
-            .map_err(|error| ClientError::Form { address: self.options.address(), cause: error.to_string() })
+        serde_json::from_slice(body).map_err(|error| self.strange(&error))
+    }
+
+    /// An answer that is not what was expected.
+    pub(crate) fn strange(&self, error: &serde_json::Error) -> ClientError {
+        ClientError::Form { address: self.options.address(), cause: error.to_string() }
+    }
+
+    /// Runs what waits for something else than an answer.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 }
 

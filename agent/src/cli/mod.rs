@@ -1,11 +1,12 @@
 //! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
-//! that returns what to print; only this page prints, and `agent` and `monitor`, which run on.
+//! that returns what to print; only this page prints, and `agent`, `monitor` and `watch`, which run on.
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
 mod agent;
 mod argv;
 mod catalog;
+mod child;
 mod client;
 mod force_leave;
 mod format;
@@ -24,6 +25,7 @@ mod services;
 mod table;
 mod validate;
 mod version;
+mod watch;
 
 pub use agent::banner;
 
@@ -165,6 +167,7 @@ const VERBS: &[Verb] = &[
     ),
     Verb::Leaf(validate::command, validate::run),
     Verb::Leaf(version::command, version::run),
+    Verb::Leaf(watch::command, watch::run),
 ];
 
 impl Verb {

@@ -54,6 +54,8 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("maint -enable -disable", 1, "", "Only one of -enable or -disable may be provided");
     check("maint -disable -reason=x", 1, "", "Reason may only be provided with -enable");
     check("maint -service=web", 1, "", "Service requires either -enable or -disable");
+    check("watch", 1, "", "Watch type must be specified");
+    check("watch -type=x", 1, "", "Unsupported watch type: x");
     check("join", 1, "", "At least one address to join must be specified.");
     check("validate", 1, "", "Must specify at least one config file or directory");
     check("kv get", 1, "", "Error! Missing KEY argument");

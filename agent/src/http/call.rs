@@ -4,6 +4,7 @@
 use crate::config::LogLevel;
 use crate::http::filter::Filter;
 use crate::http::params::Params;
+use crate::http::watch::Subscription;
 use crate::local::Change;
 use bytes::Bytes;
 use lictor_catalog::model::NodeName;
@@ -65,6 +66,8 @@ pub struct Call {
     /// The `Accept` and `Cache-Control` headers, empty when absent.
     pub accept: String,
     pub cache_control: String,
+    /// The client takes gzip.
+    pub gzip: bool,
     pub body: Bytes,
     /// Who asked; absent on a unix socket.
     pub source: Option<IpAddr>,
@@ -97,10 +100,15 @@ impl Reply {
         Self::empty(200).with("content-type", "application/json").body(body)
     }
 
-    /// Plain text that goes on for as long as somebody listens.
+    /// What goes on for as long as somebody listens.
     #[must_use]
     pub fn stream(source: Source) -> Self {
-        Self { stream: Some(source), ..Self::empty(200) }.with("content-type", "text/plain; charset=utf-8")
+        let reply = Self::empty(200);
+        let reply = match source {
+            Source::Log { .. } => reply.with("content-type", "text/plain; charset=utf-8"),
+            Source::Watch(_) => reply.with("content-type", "text/event-stream").with("cache-control", "no-cache"),
+        };
+        Self { stream: Some(source), ..reply }
     }
 
     /// Plain text, as all errors are: no newline at the end.
@@ -159,6 +167,8 @@ pub enum Form {
 pub struct Encoding {
     pub pretty: bool,
     pub form: Form,
+    /// Compressed, once for all who take it so.
+    pub gzip: bool,
     /// Which rows are left out (`?filter=`).
     pub filter: Option<Arc<Filter>>,
 }
@@ -177,8 +187,8 @@ pub struct Read {
 pub enum WriteAnswer {
     /// `true`, or `false` when a compare-and-set did not match.
     Boolean,
-    /// The id of the session that was made.
-    SessionId,
+    /// The id of what was made.
+    Id,
     /// The session that was renewed, as a list of one, or that there is none with this id.
     Session(Uuid),
     /// 200 without a body.
@@ -205,10 +215,12 @@ pub enum Act {
 }
 
 /// Where an answer without an end comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The agent's log from this level up.
     Log { level: LogLevel, json: bool },
+    /// Changes of what is watched, as server-sent events.
+    Watch(Box<Subscription>),
 }
 
 /// What only those around the agent can tell.

@@ -16,6 +16,7 @@ pub(crate) mod malformed;
 pub mod operator;
 pub mod options;
 pub mod params;
+pub mod prepared;
 pub mod registration;
 pub mod route;
 pub mod session;
@@ -24,6 +25,7 @@ pub mod status;
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::facts as test_facts;
+pub mod watch;
 pub mod wire;
 
 use crate::time::Instant;

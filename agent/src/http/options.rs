@@ -33,7 +33,7 @@ pub fn read_as(context: &Context<'_>, call: &Call, query: Query, encoding: Encod
     cache_control(&call.cache_control)?;
     let blocking = blocking(context.facts, call)?;
     let consistency = consistency(context, call)?;
-    let encoding = Encoding { pretty: pretty(context.facts, call), ..encoding };
+    let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..encoding };
     Ok(Plan::Read(Read { query, encoding, consistency, blocking }))
 }
 
@@ -139,7 +139,7 @@ pub fn enable(call: &Call) -> Result<bool, Reply> {
 }
 
 /// The words that Go's `strconv.ParseBool` knows.
-fn go_bool(text: &str) -> Option<bool> {
+pub(super) fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, lock, operator, session, status};
+use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, status, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -45,6 +45,7 @@ pub enum Resource {
     Node,
     Service,
     Key,
+    Query,
     Session,
     Operator,
 }
@@ -108,6 +109,11 @@ pub static ROUTES: &[Route] = &[
     get("/v1/session/info/", Filtered, Catalog, session::info),
     get("/v1/session/node/", Filtered, Catalog, session::of_node),
     get("/v1/session/list", Filtered, Catalog, session::list),
+    change(Method::Post, "/v1/query", Write(R::Query), Body::Json, prepared::create),
+    get("/v1/query", Filtered, Catalog, prepared::list),
+    get("/v1/query/", Filtered, Catalog, prepared::get),
+    change(Method::Put, "/v1/query/", Write(R::Query), Body::Json, prepared::update),
+    change(Method::Delete, "/v1/query/", Write(R::Query), Body::None, prepared::delete),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),
@@ -116,6 +122,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    get("/v1/watch", Filtered, Agent, watch::stream),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),
     get("/v1/operator/raft/configuration", Read(R::Operator), Catalog, operator::raft_configuration),
@@ -210,7 +217,8 @@ fn longest(path: &str) -> Option<&'static str> {
         Some(short) => path.starts_with(pattern) || path == short,
         None => path == pattern,
     };
-    ROUTES.iter().map(|route| route.pattern).filter(|pattern| matches(pattern)).max_by_key(|pattern| pattern.len())
+    let known = ROUTES.iter().map(|route| route.pattern).filter(|pattern| matches(pattern));
+    known.max_by_key(|pattern| (*pattern == path, pattern.len()))
 }
 
 fn unknown(facts: &Facts, path: &str) -> Reply {

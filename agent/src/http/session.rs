@@ -62,7 +62,7 @@ pub fn create(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply
         ttl: ttl(context, object.string("TTL").map_err(undecodable)?)?,
         ..Session::default()
     };
-    Ok(Plan::Write(Command::Session(SessionCommand::Create(Box::new(session))), WriteAnswer::SessionId))
+    Ok(Plan::Write(Command::Session(SessionCommand::Create(Box::new(session))), WriteAnswer::Id))
 }
 
 /// A session's id, in the one form that Consul reads.

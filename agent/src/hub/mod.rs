@@ -3,11 +3,12 @@
 //! A waiting read is a [`Waiter`]: a query, the index its client has seen, and a deadline. It is answered when its
 //! query's index is above that index, or at the deadline with whatever the answer is then. Who waits is kept by what he
 //! waits for ([`Watch`]); a published batch looks only at the waiters of what it touched. Equal (query, encoding) is one
-//! *group*: evaluated once and encoded once for each batch that touches it, and all its members get the same bytes.
+//! *group*: evaluated once and encoded (and compressed) once for each batch that touches it, and all its members get the same bytes.
 //!
 //! No wake-up is lost: registration compares with the hub's own latest view *after* the waiter is filed, and a view
 //! reaches the hub before its batch is answered to anybody. No early answer is given either: a touched group whose index
-//! is still at or below a member's lets that member sleep on. A replaced store (snapshot installed) wakes everybody.
+//! is still at or below a member's lets that member sleep on, and so does one whose index rose while what it shows, after all
+//! options and filters, stayed the same to the byte. A replaced store (snapshot installed) wakes everybody.
 //!
 //! What the hub never does: it knows no socket, no clock and no thread. One thread owns it in production
 //! (`runtime/hub.rs`); the simulator owns it directly.
@@ -18,6 +19,7 @@ use crate::time::Instant;
 use crate::view::View;
 use lictor_catalog::{AllowAll, Index, Query, Touched, Watch};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -75,8 +77,10 @@ type Key = (Query, Encoding);
 struct Group {
     /// By the index each member has seen: those at the front wake first.
     members: BTreeSet<(Index, WaitId)>,
-    /// Of the last evaluation. It holds until a batch touches what is watched.
-    index: Option<Index>,
+    /// Since when the answer is what it is, as far as is known. It holds until a batch touches what is watched.
+    changed: Option<Index>,
+    /// Of the last answer, where an index may rise without it.
+    print: Option<u64>,
 }
 
 /// How often the hub worked; the difference is what sharing saved.
@@ -100,6 +104,8 @@ pub struct Hub {
     waiters: HashMap<WaitId, (u64, Index, Instant)>,
     deadlines: BTreeSet<(Instant, WaitId)>,
     next_name: u64,
+    /// Of fingerprints: keyed by chance, so that nobody can write two answers that have the same.
+    hasher: RandomState,
     pub counters: Counters,
 }
 
@@ -116,6 +122,7 @@ impl Hub {
             waiters: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_name: 0,
+            hasher: RandomState::new(),
             counters: Counters::default(),
         }
     }
@@ -135,7 +142,7 @@ impl Hub {
         };
         let group = self.groups.entry(key).or_default();
         group.members.insert((waiter.min_index, waiter.id));
-        let sleeps = group.index.is_some_and(|index| index <= waiter.min_index);
+        let sleeps = group.changed.is_some_and(|changed| changed <= waiter.min_index);
         self.waiters.insert(waiter.id, (name, waiter.min_index, waiter.deadline));
         self.deadlines.insert((waiter.deadline, waiter.id));
         if !sleeps {
@@ -206,19 +213,32 @@ impl Hub {
         found
     }
 
-    /// Evaluates a group once and answers those of its members that the index has passed.
+    /// Evaluates a group once and answers those of its members who have not seen what it shows now.
     fn wake(&mut self, name: u64, answers: &mut Vec<(WaitId, Found)>) {
         let Some(key) = self.keys.get(&name).cloned() else { return };
         let (index, rows) = key.0.run(&self.view.store, &AllowAll);
         self.counters.evaluations += 1;
         let Some(group) = self.groups.get_mut(&key) else { return };
-        group.index = Some(index);
-        let passed: Vec<WaitId> = group.members.range(..(index, 0)).map(|&(_, id)| id).collect();
+        let mut encode = || {
+            self.counters.encodes += 1;
+            wire::encode(&key.0, &rows, &key.1, &self.datacenter)
+        };
+        let mut encoded = None;
+        let mut print = None;
+        if key.1.filter.is_some() || !key.0.shows_what_it_watches() {
+            let shown = encoded.insert(encode());
+            print = Some(self.hasher.hash_one((shown.status, &shown.body)));
+        }
+        if group.changed.is_none() || print.is_none() || group.print != print {
+            group.changed = Some(index);
+        }
+        group.print = print;
+        let seen = group.changed.unwrap_or(index);
+        let passed: Vec<WaitId> = group.members.range(..(seen, 0)).map(|&(_, id)| id).collect();
         if passed.is_empty() {
             return;
         }
-        let encoded = wire::encode(&key.0, &rows, &key.1, &self.datacenter);
-        self.counters.encodes += 1;
+        let encoded = encoded.unwrap_or_else(encode);
         let found = Found { index, encoded, view: Arc::clone(&self.view) };
         for id in passed {
             self.remove(id);

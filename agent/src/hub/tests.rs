@@ -36,7 +36,10 @@ impl Bench {
     }
 
     fn wait(&mut self, id: WaitId, query: Query, min_index: u64, deadline: u64) {
-        let encoding = Encoding::default();
+        self.wait_as(id, query, Encoding::default(), min_index, deadline);
+    }
+
+    fn wait_as(&mut self, id: WaitId, query: Query, encoding: Encoding, min_index: u64, deadline: u64) {
         let waiter = Waiter { id, query, encoding, min_index: Index(min_index), deadline: Instant(deadline) };
         self.hub.wait(waiter, &mut self.answers).expect("there is room");
     }
@@ -100,6 +103,73 @@ fn nobody_is_woken_early_and_nobody_too_late() {
     // A sleeper's group is not asked again for the newcomer, who nevertheless has missed something.
     bench.wait(5, get("a"), seen, 1000);
     assert_eq!(bench.answered(), [5]);
+}
+
+#[test]
+fn two_thousand_watchers_of_one_thing_sleep_through_a_thousand_writes_to_another() {
+    let mut bench = Bench::new();
+    bench.put("a");
+    let index = bench.index;
+    for id in 0..2000 {
+        bench.wait(id, get("a"), index, 1_000_000);
+    }
+    let counters = bench.hub.counters;
+    for _ in 0..1000 {
+        bench.put("b");
+    }
+    assert_eq!(bench.answered(), [0; 0]);
+    assert_eq!(bench.hub.counters, counters, "not even looked at");
+    bench.put("a");
+    assert_eq!(bench.answered().len(), 2000);
+}
+
+#[test]
+fn ten_thousand_equal_reads_are_compressed_once() {
+    let mut bench = Bench::new();
+    let index = bench.index;
+    for id in 0..10_000 {
+        // Half of them take gzip: two groups.
+        let encoding = Encoding { gzip: id % 2 == 0, ..Encoding::default() };
+        bench.wait_as(id, get("a"), encoding, index, 1_000_000);
+    }
+    let before = bench.hub.counters;
+    bench.put("a");
+    assert_eq!(bench.hub.counters.encodes - before.encodes, 2);
+    assert_eq!(bench.answers.len(), 10_000);
+    let body = |gzip: bool| {
+        let found = bench.answers.iter().find(|(_, found)| found.encoded.gzip == gzip).map(|(_, found)| found);
+        found.expect("an answer").encoded.body.clone()
+    };
+    let (plain, compressed) = (body(false), body(true));
+    for (_, found) in &bench.answers {
+        let expected = if found.encoded.gzip { &compressed } else { &plain };
+        assert_eq!(found.encoded.body.as_ptr(), expected.as_ptr(), "the same bytes for all");
+    }
+    let mut decoder = flate2::read::GzDecoder::new(&*compressed);
+    let mut decoded = Vec::new();
+    std::io::Read::read_to_end(&mut decoder, &mut decoded).expect("gzip");
+    assert_eq!(decoded, plain);
+}
+
+#[test]
+fn what_shows_the_same_wakes_nobody() {
+    let mut bench = Bench::new();
+    bench.put("a/b");
+    let index = bench.index;
+    let names = Query::KvKeys { prefix: "a/".to_owned(), separator: String::new() };
+    bench.wait(1, names.clone(), index, 1000);
+    bench.wait(2, list("a/"), index, 1000);
+    bench.put("a/b");
+    assert_eq!(bench.answered(), [2], "a value is another one, the names are not");
+    // Who saw a later index than the one at which the names changed has seen these names.
+    bench.wait(3, names.clone(), bench.index, 1000);
+    bench.wait(4, names.clone(), index, 1000);
+    assert_eq!(bench.answered(), [0; 0]);
+    // But who saw an earlier one has not.
+    bench.wait(5, names, index - 1, 1000);
+    assert_eq!(bench.answered(), [5]);
+    bench.put("a/c");
+    assert_eq!(bench.answered(), [1, 3, 4]);
 }
 
 #[test]

@@ -321,6 +321,7 @@ impl Sync {
             | Command::Kv(_)
             | Command::Fenced(..)
             | Command::Session(_)
+            | Command::Prepared(_)
             | Command::FeatureLevel(_) => {}
         }
     }

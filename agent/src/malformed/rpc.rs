@@ -59,6 +59,7 @@ pub(super) fn messages() -> Seeds {
         token: "secret".to_owned(),
         accept: "*/*".to_owned(),
         cache_control: String::new(),
+        gzip: false,
         body: Bytes::from_static(b"value"),
         source: Some([127, 0, 0, 1].into()),
         agent: Some("n1".into()),

@@ -132,7 +132,7 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
 
     let local = LocalView { node: Arc::new(node), ..LocalView::default() };
     let handle = Arc::new(Handle::new(Arc::clone(&facts), Arc::new(local)));
-    let hub = Hub::start(config.datacenter.clone()).map_err(|error| no_thread(&error))?;
+    let hub = Hub::start(config.datacenter.clone(), Arc::clone(&handle)).map_err(|error| no_thread(&error))?;
     let client = Arc::new(Client::new(Hello {
         version: VERSION,
         datacenter: config.datacenter.clone(),

@@ -17,9 +17,10 @@ use crate::runtime::machine;
 use crate::runtime::meter::Event;
 use crate::runtime::monitor::Monitor;
 use crate::runtime::rpc::client::{Client, Failed};
+use crate::runtime::watch::Streams;
 use crate::time::Instant;
 use crate::view::View;
-use lictor_catalog::{Command, Index, Outcome, Query};
+use lictor_catalog::{Command, Execution, Index, Outcome, Query};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ pub struct Dispatcher {
     pub hub: Arc<Hub>,
     pub client: Arc<Client>,
     pub monitor: Arc<Monitor>,
+    pub streams: Arc<Streams>,
     pub dice: Mutex<Dice>,
     hold: Duration,
     recent: Mutex<Recent>,
@@ -108,10 +110,11 @@ impl Dispatcher {
         dice: Dice,
         hold: Duration,
     ) -> Self {
-        Self { handle, hub, client, monitor, dice: Mutex::new(dice), hold, recent: Mutex::default() }
+        let streams = Arc::default();
+        Self { handle, hub, client, monitor, streams, dice: Mutex::new(dice), hold, recent: Mutex::default() }
     }
 
-    fn dice(&self) -> Dice {
+    pub(super) fn dice(&self) -> Dice {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).split()
     }
 
@@ -299,7 +302,8 @@ impl Dispatcher {
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let forwarded = Forwarded::of(way.call, &self.handle.facts.node_name, way.hops + 1, budget_ms);
-        let answered = self.client.call(to, &forwarded, blocking).await;
+        // On the heap: a call that is not passed on, as most that wait at a server, need not have room for it.
+        let answered = Box::pin(self.client.call(to, &forwarded, blocking)).await;
         self.passed(answered.is_ok());
         match answered {
             Ok(Answered::Reply(reply)) => Attempt::Done(reply),
@@ -371,7 +375,12 @@ impl Dispatcher {
                 let jitter = self.dice().span(blocking.wait / 16);
                 let until = clock::now() + blocking.wait + jitter;
                 match self.hub.wait(&read, until).await {
-                    Ok(found) => found,
+                    Ok(found) => {
+                        if found.index <= blocking.min_index && clock::now() < until {
+                            self.handle.meter.count(Event::HubEarly, 1);
+                        }
+                        found
+                    }
                     Err(full) => return Attempt::Done(Reply::text(429, full.to_string())),
                 }
             }
@@ -383,6 +392,11 @@ impl Dispatcher {
 
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
+        if let Query::Execute(execution) = &read.query {
+            // Each gets an order of his own, so that not all turn to the same instance.
+            let query = Query::Execute(Execution { seed: self.dice().number(), ..execution.clone() });
+            return hub::find(view, &query, &read.encoding, &self.handle.facts.datacenter);
+        }
         let key = (read.query.clone(), read.encoding.clone());
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

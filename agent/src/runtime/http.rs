@@ -3,13 +3,13 @@
 
 use crate::http::call::{Call, Method, Reply, Source};
 use crate::http::params::Params;
-use crate::http::{answer, route};
+use crate::http::{answer, route, wire};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::monitor::Lines;
 use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
+use crate::runtime::watch::{self, Events};
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Either, Full};
@@ -19,10 +19,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -112,19 +112,8 @@ pub async fn serve_unix(listener: UnixListener, dispatcher: Arc<Dispatcher>) {
     }
 }
 
-async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let asked = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let asked = Arc::clone(&asked);
-        move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let dispatcher = Arc::clone(&dispatcher);
-            async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
-        }
-    });
+/// Of every connection; one for all, as thousands may be open.
+static SETTINGS: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Without hyper's `pipeline_flush`: it keeps an answer back while unread bytes follow, and so loses every refusal of a request that
     // is broken in its middle.
@@ -138,18 +127,34 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(64 << 10)
         .max_concurrent_streams(1024);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    builder
+});
+
+async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
+        }
+    });
+    let serving = pin!(SETTINGS.serve_connection(TokioIo::new(stream), service));
     unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
-type Outgoing = Response<Either<Full<Bytes>, Lines>>;
+type Outgoing = Response<Either<Full<Bytes>, Either<Lines, Events>>>;
 
-async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Dispatcher) -> Outgoing {
-    let gzip = wants_gzip(&request);
+async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Arc<Dispatcher>) -> Outgoing {
     let facts = &dispatcher.handle.facts;
     let Some((mut call, body)) = call(request, source) else {
         return respond(answer::finish(answer::bad_query(), facts), false);
     };
+    let gzip = call.gzip;
     let cap = route::body_max(facts, call.method, &call.path);
     if !body.is_end_stream() {
         match read(body, cap).await {
@@ -162,14 +167,20 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
             }
         }
     }
-    let reply = dispatcher.serve(call).await;
-    match reply.stream {
-        None => respond(reply, gzip),
-        Some(Source::Log { level, json }) => match dispatcher.monitor.listen(level, json) {
-            // Compressed lines would wait for each other.
-            Ok(lines) => respond(reply, false).map(|_empty| Either::Right(lines)),
-            Err(crowded) => respond(answer::finish(Reply::text(429, crowded.to_string()), facts), gzip),
-        },
+    let mut reply = dispatcher.serve(call).await;
+    let endless = match reply.stream.take() {
+        None => return respond(reply, gzip),
+        Some(Source::Log { level, json }) => {
+            dispatcher.monitor.listen(level, json).map(Either::Left).map_err(|crowded| crowded.to_string())
+        }
+        Some(Source::Watch(subscription)) => {
+            watch::open(dispatcher, *subscription).map(Either::Right).map_err(|crowded| crowded.to_string())
+        }
+    };
+    match endless {
+        // Compressed lines would wait for each other.
+        Ok(body) => respond(reply, false).map(|_empty| Either::Right(body)),
+        Err(crowded) => respond(answer::finish(Reply::text(429, crowded), facts), gzip),
     }
 }
 
@@ -204,12 +215,13 @@ async fn discard(mut body: Incoming) {
     let _ = tokio::time::timeout(DISCARD_TIME, some).await;
 }
 
-fn wants_gzip(request: &Request<Incoming>) -> bool {
-    request
-        .headers()
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(',').any(|coding| coding.trim().split(';').next() == Some("gzip")))
+/// Whether `Accept-Encoding` names gzip, and not to forbid it (RFC 9110 §12.5.3).
+fn wants_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let none = weight.trim().strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0));
+        name.trim() == "gzip" && !none
+    })
 }
 
 /// Everything but the body; `None` when the query string cannot be parsed.
@@ -226,10 +238,15 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
             rest.split(' ').next().unwrap_or_default().clone_into(&mut token);
         }
     }
-    let params = match parts.uri.query() {
+    let mut params = match parts.uri.query() {
         Some(query) => Params::parse_strict(query)?,
         None => Params::default(),
     };
+    // Browsers send it so; whoever cannot set headers names it in the query.
+    let last = text(HeaderName::from_static("last-event-id"));
+    if !last.is_empty() {
+        params.push("last-event-id", last);
+    }
     let call = Call {
         method: Method::parse(parts.method.as_str()),
         path: parts.uri.path().to_owned(),
@@ -237,6 +254,7 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
         token,
         accept: text(header::ACCEPT),
         cache_control: text(header::CACHE_CONTROL),
+        gzip: wants_gzip(&text(header::ACCEPT_ENCODING)),
         body: Bytes::new(),
         source,
         agent: None,
@@ -264,18 +282,12 @@ fn respond(reply: Reply, gzip: bool) -> Outgoing {
             response.headers_mut().append(name, value);
         }
     }
-    let body = if gzip && !body.is_empty() {
+    let body = if gzip && !body.is_empty() && !response.headers().contains_key(header::CONTENT_ENCODING) {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        compress(&body)
+        wire::gzip(&body)
     } else {
         body
     };
     *response.body_mut() = Either::Left(Full::new(body));
     response
-}
-
-fn compress(body: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4 + 64), Compression::fast());
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written.expect("memory is the only sink").into()
 }

@@ -1,8 +1,10 @@
 //! The thread that owns the hub, and the way to it.
 
 use crate::http::call::Read;
-use crate::hub::{self, Found, Full, WaitId, Waiter};
+use crate::hub::{self, Counters, Found, Full, WaitId, Waiter};
 use crate::runtime::clock;
+use crate::runtime::handle::Handle;
+use crate::runtime::meter::{Event, Meter};
 use crate::time::Instant;
 use crate::view::View;
 use lictor_catalog::Touched;
@@ -34,9 +36,9 @@ impl Hub {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(datacenter: String) -> std::io::Result<Arc<Self>> {
+    pub fn start(datacenter: String, handle: Arc<Handle>) -> std::io::Result<Arc<Self>> {
         let (messages, inbox) = mpsc::channel();
-        std::thread::Builder::new().name("hub".to_owned()).spawn(move || run(&inbox, datacenter))?;
+        std::thread::Builder::new().name("hub".to_owned()).spawn(move || run(&inbox, datacenter, &handle.meter))?;
         Ok(Arc::new(Self { messages, ids: AtomicU64::new(1) }))
     }
 
@@ -87,7 +89,7 @@ impl Drop for Cancel<'_> {
     }
 }
 
-fn run(inbox: &mpsc::Receiver<Message>, datacenter: String) {
+fn run(inbox: &mpsc::Receiver<Message>, datacenter: String, meter: &Meter) {
     let mut hub = hub::Hub::new(datacenter, Arc::new(View::default()));
     let mut askers: HashMap<WaitId, Reply> = HashMap::new();
     let mut answers = Vec::new();
@@ -110,10 +112,22 @@ fn run(inbox: &mpsc::Receiver<Message>, datacenter: String) {
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
         hub.timer(clock::now(), &mut answers);
+        count(meter, std::mem::take(&mut hub.counters));
         for (id, found) in answers.drain(..) {
             if let Some(asker) = askers.remove(&id) {
                 let _ = asker.send(Ok(found));
             }
+        }
+    }
+}
+
+fn count(meter: &Meter, counters: Counters) {
+    let Counters { evaluations, encodes, answers } = counters;
+    for (event, times) in
+        [(Event::HubEvaluation, evaluations), (Event::HubEncode, encodes), (Event::HubAnswer, answers)]
+    {
+        if times > 0 {
+            meter.count_each(event, times);
         }
     }
 }

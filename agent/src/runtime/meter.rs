@@ -49,6 +49,12 @@ pub enum Event {
     TcpAccept,
     /// The agent's thread took more than 5 ms for one turn.
     SlowTurn,
+    /// The hub evaluated or encoded for a group of equal waiting reads, or answered one of them.
+    HubEvaluation,
+    HubEncode,
+    HubAnswer,
+    /// A waiting read was answered before its time with nothing new. Only a restored snapshot may do that.
+    HubEarly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +65,7 @@ enum Kind {
 }
 
 /// Every event, in its own order, with the name of its figure.
-const EVENTS: [(Event, Kind, &str); 22] = [
+const EVENTS: [(Event, Kind, &str); 26] = [
     (Event::KvApply, Kind::Timer, "kvs.apply"),
     (Event::CatalogRegister, Kind::Timer, "catalog.register"),
     (Event::CatalogDeregister, Kind::Timer, "catalog.deregister"),
@@ -82,6 +88,10 @@ const EVENTS: [(Event, Kind, &str); 22] = [
     (Event::TcpConnect, Kind::Counter, "memberlist.tcp.connect"),
     (Event::TcpAccept, Kind::Counter, "memberlist.tcp.accept"),
     (Event::SlowTurn, Kind::Counter, "lictor.turn.slow"),
+    (Event::HubEvaluation, Kind::Counter, "lictor.hub.evaluations"),
+    (Event::HubEncode, Kind::Counter, "lictor.hub.encodes"),
+    (Event::HubAnswer, Kind::Counter, "lictor.hub.answers"),
+    (Event::HubEarly, Kind::Counter, "lictor.hub.early"),
 ];
 
 /// A [`Sample`] under way, which many threads add to. A cache line of its own.
@@ -188,6 +198,11 @@ impl Meter {
     /// It happened once, with this size.
     pub fn count(&self, event: Event, size: usize) {
         self.recorders[ROUTES.len() + event as usize].add(1, size as f64);
+    }
+
+    /// It happened so many times at once.
+    pub fn count_each(&self, event: Event, times: u64) {
+        self.recorders[ROUTES.len() + event as usize].add(times, 1.0);
     }
 
     /// It happened, and took so long.

@@ -23,6 +23,7 @@ pub mod probe;
 pub mod rpc;
 pub mod silence;
 pub mod sockets;
+pub mod watch;
 pub mod world;
 
 use crate::cli::banner;

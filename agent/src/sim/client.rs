@@ -20,6 +20,7 @@ pub fn call(method: Method, target: &str, body: &str) -> Call {
         token: String::new(),
         accept: String::new(),
         cache_control: String::new(),
+        gzip: false,
         body: Bytes::copy_from_slice(body.as_bytes()),
         source: None,
         agent: None,

@@ -34,6 +34,48 @@ async fn every_verb_speaks_to_an_agent() {
     assert_eq!((code, err.trim_end()), (1, "Error! No key exists at: a/b"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_runs_its_program_when_something_differs() {
+    let cluster = Cluster::new();
+    let agent = cluster.agent(1, "dev1", &["-dev"]);
+    cluster.leader(std::slice::from_ref(&agent)).await;
+    let (code, out, err) = lictor(Some(&agent), &["watch", "-type=key", "-key=a"]);
+    assert_eq!((code, out.as_str()), (0, "null\n"), "{err}");
+    cluster.put(&agent, "/v1/kv/a", "1").await.unwrap();
+    let (code, out, err) = lictor(Some(&agent), &["watch", "-type=key", "-key=a"]);
+    assert!(code == 0 && out.starts_with("{\n    \"LockIndex\": 0,\n") && out.contains("\"MQ==\""), "{out}{err}");
+
+    let seen = cluster.dir.join("seen");
+    // The second run fails, which ends the watch.
+    let script =
+        format!("cat >> {0}; echo \"$CONSUL_INDEX $(wc -l < {0})\"; test $(grep -c MQ {0}) = 1", seen.display());
+    let mut watch = tokio::process::Command::new(crate::cluster::LICTOR)
+        .args(["watch", "-type=keyprefix", "-prefix=a", &script])
+        .env("CONSUL_HTTP_ADDR", format!("{}:8500", agent.ip))
+        .env("SHELL", "/bin/sh")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let shown = || std::fs::read_to_string(&seen).unwrap_or_default();
+    until("the first run", Duration::from_secs(5), async || shown().contains("MQ==").then_some(())).await;
+    let index = cluster.json(&agent, "/v1/kv/a").await[0]["ModifyIndex"].clone();
+    // Neither of these changes what is watched.
+    cluster.put(&agent, "/v1/kv/b", "1").await.unwrap();
+    cluster.put(&agent, "/v1/kv/a", "1").await.unwrap();
+    cluster.put(&agent, "/v1/kv/a/b", "2").await.unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(10), watch.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let output = watch.wait_with_output().await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.starts_with(&format!("{index} ")) && out.lines().count() == 2, "{out}");
+    assert!(err.contains("Error executing handler: exit status: 1"), "{err}");
+    assert!(shown().contains("Mg=="), "{}", shown());
+    let (code, _, err) = lictor(Some(&agent), &["watch", "-type=nodes", "-filter=Nope==1"]);
+    assert!(code == 1 && err.contains("Watch errored: Unexpected response code: 400 (Failed to create"), "{err}");
+}
+
 #[tokio::test]
 async fn an_agent_that_is_not_there_is_named() {
     let (code, _, err) = lictor(None, &["members", "-http-addr=127.255.255.1:8500"]);

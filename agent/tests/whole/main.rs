@@ -12,3 +12,4 @@ mod faces;
 mod faults;
 mod operate;
 mod road;
+mod watch;

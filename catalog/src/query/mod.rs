@@ -199,6 +199,18 @@ impl Query {
         }
     }
 
+    /// Whether every change of what it watches, at which its index rises, shows in its rows. Where not, the index may rise
+    /// while the answer stays the same: what rose it was another column, or a row that is left out.
+    #[must_use]
+    pub fn shows_what_it_watches(&self) -> bool {
+        match self {
+            Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
+            Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
+            Self::KvGet { .. } | Self::KvList { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What must be touched for the answer to change.
     #[must_use]
     pub fn watches(&self) -> Vec<Watch> {

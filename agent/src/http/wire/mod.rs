@@ -6,16 +6,19 @@
 mod agent;
 mod check;
 mod go;
+mod gzip;
 mod hash;
 mod kv;
 mod metrics;
 mod node;
+mod prepared;
 mod rows;
 mod service;
 mod session;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
@@ -34,16 +37,24 @@ pub struct Encoded {
     /// Absent when there is no body.
     pub content_type: Option<&'static str>,
     pub body: Bytes,
+    /// The body is compressed.
+    pub gzip: bool,
     pub headers: &'static [(&'static str, &'static str)],
 }
 
 impl Encoded {
     fn json(body: Vec<u8>) -> Self {
-        Self { status: 200, content_type: Some("application/json"), body: body.into(), headers: &[] }
+        Self { status: 200, content_type: Some("application/json"), body: body.into(), gzip: false, headers: &[] }
     }
 
     const fn not_found() -> Self {
-        Self { status: 404, content_type: None, body: Bytes::new(), headers: &[] }
+        Self { status: 404, content_type: None, body: Bytes::new(), gzip: false, headers: &[] }
+    }
+
+    /// As [`Self::not_found`], with what it is that was not.
+    const fn no(what: &'static str) -> Self {
+        let content_type = Some("text/plain; charset=utf-8");
+        Self { status: 404, content_type, body: Bytes::from_static(what.as_bytes()), gzip: false, headers: &[] }
     }
 }
 

@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lictor_catalog::store::{Restore, Scope};
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -59,12 +60,14 @@ async fn connection(stream: TcpStream, dispatcher: Arc<Dispatcher>) {
             async move { Ok::<_, Infallible>(answer(request, &dispatcher, &greeted).await) }
         }
     });
-    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .max_concurrent_streams(STREAMS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+    let serving = pin!(
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .max_concurrent_streams(STREAMS_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+    );
     unless_silent(serving, || greeted.get().is_some(), GREETING_TIMEOUT).await;
 }
 
