@@ -129,6 +129,9 @@ fn definition(object: &Object<'_>) -> Result<PreparedQuery, Reply> {
         let what = "it looks like a query definition with a redacted token was submitted";
         return Err(invalid(format!("Bad Token '{token}', {what}")));
     }
+    if name.len() > PreparedQuery::NAME_MAX {
+        return Err(invalid(format!("Name is longer than {} bytes", PreparedQuery::NAME_MAX)));
+    }
     let nearest = judged(&service, nearest)?;
     let query = PreparedQuery {
         name,

@@ -28,6 +28,11 @@ pub struct PreparedQuery {
     pub modify_index: Index,
 }
 
+impl PreparedQuery {
+    /// Bytes of a name that is looked for at most; DNS cannot ask for longer ones than a quarter of it.
+    pub const NAME_MAX: usize = 1024;
+}
+
 /// How a query's strings are filled in (`name_prefix_match`, the one type there is).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {

@@ -9,7 +9,9 @@ use regex_lite::{Regex, RegexBuilder};
 use std::fmt;
 
 /// Bytes that a compiled expression may take. It is compiled anew for each look-up.
-const REGEXP_MAX: usize = 256 << 10;
+const REGEXP_MAX: usize = 64 << 10;
+/// Groups that it may have: matching takes memory for each of them at each of its places.
+const GROUPS_MAX: usize = 32;
 
 /// Why a query cannot be filled in. Consul's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +133,9 @@ impl<'a> Words<'a> {
         if !template.regexp.is_empty() {
             let compiled: Result<Regex, _> = RegexBuilder::new(&template.regexp).size_limit(REGEXP_MAX).build();
             let regexp = compiled.map_err(|bad| BadTemplate::Regexp(bad.to_string()))?;
+            if regexp.captures_len() > GROUPS_MAX + 1 {
+                return Err(BadTemplate::Regexp(format!("it has more than {GROUPS_MAX} groups")));
+            }
             let found = regexp.captures(name);
             groups.extend(
                 found.iter().flat_map(|found| found.iter()).map(|group| group.map_or("", |group| group.as_str())),

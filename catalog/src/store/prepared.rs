@@ -48,10 +48,10 @@ impl Prepared {
         if let Some(query) = hyphenated(name).and_then(|id| self.rows.get(&id)) {
             return Some(query).filter(|query| query.template.is_none());
         }
-        let name = folded(name);
-        if name.is_empty() {
+        if name.is_empty() || name.len() > PreparedQuery::NAME_MAX {
             return None;
         }
+        let name = folded(name);
         let template =
             |end: usize| name.get(..end).and_then(|prefix| self.named(prefix)).filter(|q| q.template.is_some());
         self.named(&name).or_else(|| (0..name.len()).rev().find_map(template))

@@ -196,10 +196,7 @@ fn what_makes_no_query_is_refused_in_consuls_words() {
         (&format!(r#"{{"Name":"{FIRST}",{web}}}"#), &format!("500 name '{FIRST}' aliases an existing query ID")),
         (&template(""), "500 a query template with an empty name already exists"),
         (&format!(r#"{{"Template":{{"Type":"x"}},{web}}}"#), &format!("{compiling} Bad Template.Type 'x'")),
-        (
-            &template(r#","Regexp":"(""#),
-            &format!("{compiling} Bad Regexp: found open group without closing ')'"),
-        ),
+        (&template(r#","Regexp":"(""#), &format!("{compiling} Bad Regexp: found open group without closing ')'")),
         (
             r#"{"Name":"q","Template":{"Type":"name_prefix_match"},"Service":{"Service":"${nope}"}}"#,
             &format!("{compiling} Bad evaluation for '${{nope}}' in Service.Service: unknown variable accessed: nope"),
