@@ -11,5 +11,6 @@ mod endpoint;
 mod faces;
 mod faults;
 mod operate;
+mod prepared;
 mod road;
 mod watch;
