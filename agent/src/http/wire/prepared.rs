@@ -78,7 +78,6 @@ fn some_map(map: &BTreeMap<String, String>) -> Option<&BTreeMap<String, String>>
     (!map.is_empty()).then_some(map)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 #[expect(clippy::ref_option, reason = "serde calls it with a reference")]
 fn or_empty<S: Serializer>(session: &Option<Uuid>, serializer: S) -> Result<S::Ok, S::Error> {
     match session {
