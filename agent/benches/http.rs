@@ -95,6 +95,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
         default_query_time: std::time::Duration::from_secs(300),
         max_query_time: std::time::Duration::from_secs(600),
         kv_value_max: 524_288,
+        txn_max: 524_288,
         session_ttl_min: std::time::Duration::from_secs(10),
         session_ttl_exact: false,
         debug_config: serde_json::Value::Null,

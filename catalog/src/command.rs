@@ -4,6 +4,7 @@
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
 use crate::model::{Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session};
+use crate::txn::Txn;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +38,8 @@ pub enum Command {
     Kv(KvCommand),
     /// Keys change if the sequencer is not stale.
     Fenced(Box<Sequencer>, KvCommand),
+    /// Several operations, all or none.
+    Txn(Txn),
     /// A session comes, is renewed or goes.
     Session(SessionCommand),
     /// A prepared query comes, changes or goes.
@@ -131,6 +134,35 @@ pub enum KvCommand {
         /// Who must hold it.
         session: Uuid,
     },
+    /// Creates a key out of the prefix and a number of ten digits that is higher than any number given before
+    /// (ZooKeeper's sequential nodes).
+    Sequence {
+        /// What the key begins with.
+        prefix: String,
+        /// Its value.
+        value: Bytes,
+        /// Its flags.
+        flags: u64,
+        /// Who holds it from the beginning, if anybody.
+        session: Option<Uuid>,
+    },
+}
+
+impl KvCommand {
+    /// The key that it is about, or the prefix.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Set { key, .. }
+            | Self::Cas { key, .. }
+            | Self::Delete { key }
+            | Self::DeleteCas { key, .. }
+            | Self::DeleteTree { prefix: key }
+            | Self::Acquire { key, .. }
+            | Self::Release { key, .. }
+            | Self::Sequence { prefix: key, .. } => key,
+        }
+    }
 }
 
 /// A change of sessions. Unknown sessions count as gone.

@@ -1,12 +1,14 @@
 //! What is written to disks and wires: formats pinned by stored bytes, and readers that believe nothing.
 
 use bytes::Bytes;
-use lictor_catalog::command::{Command, Entry, KvCommand, PreparedCommand, Register, SessionCommand, Unreadable};
+use lictor_catalog::command::{
+    Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand, Unreadable,
+};
 use lictor_catalog::model::{
     Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
     Template, Ttl,
 };
-use lictor_catalog::{Check, Damaged, Index, PreparedQuery, Restore, Store};
+use lictor_catalog::{Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -103,6 +105,16 @@ fn sample() -> Vec<Entry> {
         Command::Session(SessionCommand::Renew(Uuid::from_u128(1))),
         Command::Session(SessionCommand::Expire { id: Uuid::from_u128(1), renewed_ms: 1 }),
         Command::Session(SessionCommand::Destroy(Uuid::from_u128(2))),
+        Command::Txn(Txn {
+            fence: None,
+            ops: vec![
+                TxnOp::Look(TxnLook::KeyOrEmpty("a".to_owned())),
+                TxnOp::Kv(KvCommand::Cas { key: "a".to_owned(), value: Bytes::new(), flags: 1, index: Index(3) }),
+                TxnOp::Put(TxnPut::Node(Box::new(Node { name: "beta".into(), ..Node::default() })), Some(Index(0))),
+                TxnOp::Remove(Deregister::Node("beta".into()), None),
+            ],
+        }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
 }
@@ -244,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive_damage(which in 0usize..5, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn entries_survive_damage(which in 0usize..15, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = sample()[which].encode().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

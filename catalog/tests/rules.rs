@@ -5,7 +5,7 @@ use lictor_catalog::model::{Node, Service, ServiceQuery};
 use lictor_catalog::query::{Rows, at_address, instances};
 use lictor_catalog::{
     AllowAll, Applied, Authorizer, Check, Execution, Index, Outcome, PreparedQuery, Query, Refusal, Scope, Session,
-    Status, Store, Watch,
+    Status, Store, TxnFailure, TxnFault, TxnLook, Watch,
 };
 use uuid::Uuid;
 
@@ -368,6 +368,7 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::Sessions(rows) => rows.len(),
         Rows::PreparedQueries(rows) => rows.len(),
         Rows::Executed(found) => found.map_or(0, |found| found.instances.len()),
+        Rows::Txn(result) => result.map_or(0, |rows| rows.len()),
     };
     let nodes = |name: &str| Query::ServiceNodes { name: name.to_owned(), tags: vec![], meta: vec![] };
     let checks = |name: &str| Query::HealthChecks { service: name.to_owned(), meta: vec![] };
@@ -392,6 +393,19 @@ fn the_authorizer_is_asked_for_each_row() {
         "by their nodes and services"
     );
     assert_eq!(count(Query::PreparedQueries), 1);
+    let forbidden = Err(vec![TxnFailure { op: 0, fault: TxnFault::Forbidden }]);
+    for look in [
+        TxnLook::Key("shut/1".to_owned()),
+        TxnLook::NoKey("shut/2".to_owned()),
+        TxnLook::Service("a".into(), "db".into()),
+        TxnLook::Check("b".into(), "web".into()),
+        TxnLook::Node(None, "b".into()),
+    ] {
+        let query = Query::Txn { looks: vec![look] };
+        assert_eq!(query.run(&scene.store, &OnlyWeb).1, Rows::Txn(forbidden.clone()), "{query:?}");
+    }
+    assert_eq!(count(Query::Txn { looks: vec![TxnLook::Tree(String::new())] }), 1);
+    assert_eq!(count(Query::Txn { looks: vec![TxnLook::Service("a".into(), "web".into())] }), 1);
     assert_eq!(count(Query::KvList { prefix: String::new() }), 1);
     assert_eq!(count(Query::KvKeys { prefix: String::new(), separator: String::new() }), 1);
 }

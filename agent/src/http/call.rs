@@ -191,6 +191,10 @@ pub enum WriteAnswer {
     Id,
     /// The session that was renewed, as a list of one, or that there is none with this id.
     Session(Uuid),
+    /// The sequential key that was created.
+    Key,
+    /// What a transaction found and wrote, or 409 and what failed.
+    Results,
     /// 200 without a body.
     Empty,
 }

@@ -23,13 +23,17 @@ pub fn put(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply>
     options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
     let key = present(key)?;
     exclusive(call, &["cas", "acquire", "release"])?;
+    exclusive(call, &["cas", "sequence", "release"])?;
     let limit = context.facts.kv_value_max;
     if call.body.len() > limit {
         return Err(answer::too_large(call.body.len(), limit));
     }
     let flags = number(call, "flags")?.unwrap_or_default();
     let value = call.body.clone();
-    let command = if let Some(id) = call.params.get("acquire") {
+    let command = if call.params.has("sequence") {
+        let session = call.params.get("acquire").map(locker).transpose()?;
+        KvCommand::Sequence { prefix: key, value, flags, session }
+    } else if let Some(id) = call.params.get("acquire") {
         KvCommand::Acquire { key, value, flags, session: locker(id)? }
     } else if let Some(id) = call.params.get("release") {
         KvCommand::Release { key, value, flags, session: unlocker(context, call, id)? }
@@ -57,11 +61,15 @@ pub fn delete(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Rep
 }
 
 fn write(call: &Call, command: KvCommand) -> Result<Plan, Reply> {
+    let answer = match &command {
+        KvCommand::Sequence { .. } => WriteAnswer::Key,
+        _ => WriteAnswer::Boolean,
+    };
     let command = match lock::fence(call)? {
         None => Command::Kv(command),
         Some(sequencer) => Command::Fenced(Box::new(sequencer), command),
     };
-    Ok(Plan::Write(command, WriteAnswer::Boolean))
+    Ok(Plan::Write(command, answer))
 }
 
 pub(super) fn present(key: &str) -> Result<String, Reply> {

@@ -1,6 +1,6 @@
 //! `/v1/query/...`: prepared queries, and carrying them out.
 
-use super::call::{Call, Method, Plan, Read, Reply, WriteAnswer};
+use super::call::{Call, Method, Plan, Reply, WriteAnswer};
 use super::{Context, body, options, session, undecodable};
 use crate::json::{BadField, Object};
 use crate::local::validate_meta;
@@ -50,7 +50,7 @@ pub fn get(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply
         return execute(context, call, present(name)?);
     }
     if let Some(name) = rest.strip_suffix("/explain") {
-        return options::read(context, call, Query::Explain { name: present(name)?.to_owned() }).map(at_once);
+        return options::read_now(context, call, Query::Explain { name: present(name)?.to_owned() });
     }
     // No query has the nil id, so what is no id finds none.
     options::read(context, call, Query::PreparedQuery { id: session::id(present(rest)?).unwrap_or_default() })
@@ -68,15 +68,7 @@ fn execute(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply
         // Whoever carries it out draws it.
         seed: 0,
     };
-    options::read(context, call, Query::Execute(execution)).map(at_once)
-}
-
-/// Nobody waits for what a query would find.
-fn at_once(plan: Plan) -> Plan {
-    match plan {
-        Plan::Read(read) => Plan::Read(Read { blocking: None, ..read }),
-        other => other,
-    }
+    options::read_now(context, call, Query::Execute(execution))
 }
 
 fn connect(text: &str) -> Result<bool, Reply> {

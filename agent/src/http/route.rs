@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, status, watch};
+use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, status, txn, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -53,12 +53,14 @@ pub enum Resource {
 /// What body a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Not looked at.
+    /// Not looked at, and not refused either: clients send `{}` where nothing is asked for.
     None,
     /// A JSON document.
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// The operations of a transaction (`limits.txn_max_req_len`).
+    Transaction,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -69,9 +71,9 @@ impl Body {
     #[must_use]
     pub const fn max(self, facts: &Facts) -> usize {
         match self {
-            Self::None => 0,
-            Self::Json => JSON_MAX,
+            Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
+            Self::Transaction => facts.txn_max,
         }
     }
 }
@@ -114,6 +116,7 @@ pub static ROUTES: &[Route] = &[
     get("/v1/query/", Filtered, Catalog, prepared::get),
     change(Method::Put, "/v1/query/", Write(R::Query), Body::Json, prepared::update),
     change(Method::Delete, "/v1/query/", Write(R::Query), Body::None, prepared::delete),
+    change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),
@@ -208,7 +211,8 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
 pub fn body_max(facts: &Facts, method: Method, path: &str) -> usize {
     longest(path)
         .and_then(|pattern| ROUTES.iter().find(|route| route.pattern == pattern && route.method == method))
-        .map_or(0, |route| route.body.max(facts))
+        .map_or(Body::None, |route| route.body)
+        .max(facts)
 }
 
 fn longest(path: &str) -> Option<&'static str> {

@@ -320,6 +320,7 @@ impl Sync {
             Command::Deregister(Deregister::Node(_))
             | Command::Kv(_)
             | Command::Fenced(..)
+            | Command::Txn(_)
             | Command::Session(_)
             | Command::Prepared(_)
             | Command::FeatureLevel(_) => {}

@@ -6,7 +6,7 @@ use lictor_catalog::model::{ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::query::execute;
 use lictor_catalog::{
     AllowAll, Check, Command, Deregister, Entry, Execution, Index, KvCommand, Node, PreparedCommand, PreparedQuery,
-    Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store,
+    Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -127,6 +127,8 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ]
 }
 
@@ -146,7 +148,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 23] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -168,6 +170,8 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "txn",
+        "kv_sequence",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()

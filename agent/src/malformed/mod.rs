@@ -87,6 +87,7 @@ pub static DECODERS: &[Decoder] = &[
     decoder("gossip_request", gossip::malformed::request, gossip::malformed::requests, 512, 256),
     decoder("http_call", http::malformed::call, by_hand, 512, 512),
     decoder("http_json", http::malformed::json, by_hand, 64, 1024),
+    decoder("http_transaction", http::malformed::transaction, by_hand, 1024, 1024),
     decoder("local_record", local::malformed::record, local::malformed::records, 128, 256),
     decoder("lock_sequencer", catalog::sequencer, by_hand, 16, 64),
     decoder("log_row", consensus::malformed::log_row, consensus::malformed::log_rows, 4096, 64),

@@ -225,6 +225,7 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         default_query_time: config.default_query_time,
         max_query_time: config.max_query_time,
         kv_value_max: config.limits.kv_max_value_size,
+        txn_max: config.limits.txn_max_req_len,
         session_ttl_min: config.session_ttl_min,
         session_ttl_exact: config.session_ttl_exact,
         debug_config: config.debug.clone(),

@@ -325,7 +325,7 @@ impl Dispatcher {
     async fn propose(&self, way: &Way<'_>, command: Command, how: WriteAnswer) -> Attempt<Reply> {
         let pretty = options::pretty(&self.handle.facts, way.call);
         let proposed = forward::proposed(self.handle.write(command, way.deadline).await);
-        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty))
+        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty, &self.handle.facts.datacenter))
     }
 
     async fn survey(&self, survey: Survey, call: &Call, view: &View) -> Reply {

@@ -3,7 +3,7 @@
 
 use super::bug;
 use super::call::Message;
-use super::node::{Asker, Process};
+use super::node::{Asker, DATACENTER, Process};
 use super::rpc::{Behalf, Failure, Request, Response};
 use super::world::{Happening, MS, World};
 use crate::effect::{Answer, Pushed};
@@ -211,7 +211,8 @@ impl World {
             (Step::Index(_), _) => Attempt::Unserved(Unserved::NoLeader),
             (Step::Write(how), answer) => {
                 let pretty = self.is_pretty(node, number);
-                forward::proposed(answer).map(|outcome| Fruit::Reply(answer::write_reply(&outcome, how, pretty)))
+                let shown = |outcome| answer::write_reply(&outcome, how, pretty, DATACENTER);
+                forward::proposed(answer).map(|outcome| Fruit::Reply(shown(outcome)))
             }
             (Step::Submit, answer) => forward::proposed(answer).map(Fruit::Outcome),
             (Step::Act, answer) => forward::acted(answer).map(Fruit::Reply),
@@ -282,7 +283,7 @@ impl World {
     fn read_in(&mut self, node: usize, number: u64, view: &Arc<View>, read: Read) {
         let now = self.nodes[node].local_now(self.now);
         let Some(blocking) = read.blocking else {
-            let found = hub::find(view, &read.query, &read.encoding, super::node::DATACENTER);
+            let found = hub::find(view, &read.query, &read.encoding, DATACENTER);
             return self.found(node, number, &read, &found);
         };
         let Some(process) = self.running(node) else { return };
@@ -469,7 +470,7 @@ fn walk_back(process: Option<&mut Process>, number: u64, step: Step) {
 
 /// The living servers, in random order.
 pub(super) fn servers(process: &mut Process) -> Vec<SocketAddr> {
-    let mut servers = crate::server::rpc_addresses(&process.local.members, super::node::DATACENTER);
+    let mut servers = crate::server::rpc_addresses(&process.local.members, DATACENTER);
     process.dice.shuffle(&mut servers);
     servers
 }

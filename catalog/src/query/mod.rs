@@ -11,10 +11,12 @@ mod nodes;
 mod prepared;
 mod services;
 mod sessions;
+mod txn;
 
 use crate::acl::Authorizer;
 use crate::model::{Check, Index, KvRow, Node, PreparedQuery, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
+use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -120,6 +122,11 @@ pub enum Query {
     },
     /// What a prepared query finds.
     Execute(Execution),
+    /// A transaction that only looks.
+    Txn {
+        /// Its operations.
+        looks: Vec<TxnLook>,
+    },
 }
 
 /// What a [`Query`] found. Rows are shared with the store, not copied.
@@ -147,6 +154,8 @@ pub enum Rows {
     PreparedQueries(Vec<Arc<PreparedQuery>>),
     /// What a prepared query found; `None` when there is none of this name.
     Executed(Option<Executed>),
+    /// What a transaction found.
+    Txn(TxnResult),
 }
 
 /// One instance of a service, its node, and the checks that speak of either.
@@ -196,6 +205,7 @@ impl Query {
                 let index = prepared::execution_index(store, &execution.name);
                 (index, Rows::Executed(execute(store, execution, may)))
             }
+            Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
     }
 
@@ -231,6 +241,7 @@ impl Query {
             Self::PreparedQuery { .. } | Self::PreparedQueries | Self::Explain { .. } => vec![Watch::Prepared],
             // Nobody may wait for it: which service it looks at is known only when it is run.
             Self::Execute(_) => vec![Watch::Prepared],
+            Self::Txn { looks } => looks.iter().map(txn::watch).collect(),
         }
     }
 }

@@ -7,6 +7,10 @@ use crate::command::{Command, Deregister, Entry, KvCommand};
 use crate::model::{Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
+use uuid::Uuid;
+
+/// Sequential keys have ten digits, so that their order is the order of their numbers.
+const NUMBERS: u64 = 10_000_000_000;
 
 /// A command being applied: its index, and what it has touched so far.
 pub(super) struct Change {
@@ -17,6 +21,11 @@ pub(super) struct Change {
 impl Change {
     pub(super) fn touch(&mut self, watch: Watch) {
         self.watches.push(watch);
+    }
+
+    /// What was changed is undone.
+    pub(super) fn forget(&mut self) {
+        self.watches.clear();
     }
 
     fn touched(mut self) -> Touched {
@@ -45,6 +54,7 @@ impl Store {
                 Ok(()) => self.apply_kv(command, &mut change),
                 Err(refusal) => Outcome::Refused(refusal),
             },
+            Command::Txn(txn) => self.apply_txn(txn, &mut change),
             Command::Session(command) => self.apply_session(command, &mut change),
             Command::Prepared(command) => self.apply_prepared(command, &mut change),
             Command::FeatureLevel(level) => {
@@ -58,7 +68,7 @@ impl Store {
     }
 
     /// Unknown things count as deregistered.
-    fn deregister(&mut self, deregister: &Deregister, change: &mut Change) -> Outcome {
+    pub(super) fn deregister(&mut self, deregister: &Deregister, change: &mut Change) -> Outcome {
         match deregister {
             Deregister::Node(node) => self.remove_node(&folded(node), change),
             Deregister::Service(node, id) => self.remove_service(&folded(node), &folded(id), change),
@@ -67,7 +77,7 @@ impl Store {
         Outcome::Done
     }
 
-    fn apply_kv(&mut self, command: &KvCommand, change: &mut Change) -> Outcome {
+    pub(super) fn apply_kv(&mut self, command: &KvCommand, change: &mut Change) -> Outcome {
         match command {
             KvCommand::Set { key, value, flags } => {
                 self.set_key(key, value, *flags, change);
@@ -105,6 +115,12 @@ impl Store {
                     Err(NotLocked::NoSession) => Outcome::Refused(Refusal::MissingSession { id: *session }),
                 }
             }
+            KvCommand::Sequence { prefix, value, flags, session } => {
+                match self.append_key(prefix, value, *flags, *session, change) {
+                    Ok(key) => Outcome::Key(key),
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
             KvCommand::Release { key, value, flags, session } => {
                 Outcome::Matched(self.unlock_key(key, value, *flags, *session, change).is_ok())
             }
@@ -137,6 +153,30 @@ impl Store {
         change.touch(Watch::Key(Arc::from(key)));
         self.kv.index = change.index;
         self.kv.insert(row);
+    }
+
+    /// Creates a key with the next number. Numbers whose key is there already, or must not be locked yet, are passed over.
+    fn append_key(
+        &mut self,
+        prefix: &str,
+        value: &Bytes,
+        flags: u64,
+        session: Option<Uuid>,
+        change: &mut Change,
+    ) -> Result<String, Refusal> {
+        let key = |number: u64| format!("{prefix}{number:010}");
+        let free = |key: &str| self.kv.get(key).is_none() && !self.delays.hold(key, self.time_ms);
+        let number = (self.kv.next_number..NUMBERS).find(|number| free(&key(*number))).ok_or(Refusal::NumbersSpent)?;
+        let key = key(number);
+        match session {
+            None => self.set_key(&key, value, flags, change),
+            // The key is free: only the session can be missing.
+            Some(id) => {
+                self.lock_key(&key, value, flags, id, change).map_err(|_not_locked| Refusal::MissingSession { id })?
+            }
+        }
+        self.kv.next_number = number + 1;
+        Ok(key)
     }
 
     pub(super) fn remove_key(&mut self, key: &str, change: &mut Change) {

@@ -32,6 +32,9 @@ pub(crate) struct Kv {
     by_age: OrdSet<(Index, Arc<str>)>,
     pub(crate) index: Index,
     pub(crate) tombstones_index: Index,
+    /// The number that the next sequential key is given. There is one for all prefixes: so it can never go back, whatever
+    /// is deleted, and nothing has to be kept for a prefix.
+    pub(crate) next_number: u64,
 }
 
 impl Kv {
@@ -147,7 +150,7 @@ impl Kv {
 
 impl PartialEq for Kv {
     fn eq(&self, other: &Self) -> bool {
-        let rows = |kv: &Self| (kv.index, kv.tombstones_index, kv.rows.len());
+        let rows = |kv: &Self| (kv.index, kv.tombstones_index, kv.next_number, kv.rows.len());
         rows(self) == rows(other)
             && self.rows.keys().map(|row| &row.0).eq(other.rows.keys().map(|row| &row.0))
             && self.tombstones == other.tombstones

@@ -17,12 +17,15 @@ mod restore;
 mod services;
 mod sessions;
 mod snapshot;
+mod txn;
 
 pub use part::Scope;
 pub use restore::{Damaged, Restore};
+pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
 use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded};
+use crate::txn::TxnResult;
 use checks::Checks;
 use delays::Delays;
 use kv::Kv;
@@ -204,6 +207,10 @@ pub enum Outcome {
     Session(Option<Arc<Session>>),
     /// Something was made, and has this id.
     Made(Uuid),
+    /// A sequential key was created: this one.
+    Key(String),
+    /// A transaction was done, or failed; then nothing was changed.
+    Txn(TxnResult),
     /// The command makes no sense against this state; nothing was changed.
     Refused(Refusal),
 }
@@ -279,6 +286,8 @@ pub enum Refusal {
         /// The id.
         id: Uuid,
     },
+    /// Every number that a sequential key can have has been given.
+    NumbersSpent,
     /// The lock that a sequencer speaks of has passed to somebody else, or to nobody.
     StaleSequencer {
         /// The key that was locked.

@@ -202,13 +202,14 @@ impl Restore {
             tombstones,
             sessions,
             prepared,
+            next_number,
         } = header;
         (store.index, store.time_ms, store.feature_level, store.scope) = (index, time_ms, feature_level, scope);
         store.nodes.index = nodes;
         (store.services.index, store.services.list_index) = (services, services_list);
         store.services.extinct = services_extinct;
         store.checks.index = checks;
-        (store.kv.index, store.kv.tombstones_index) = (keys, tombstones);
+        (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
         store.sessions.index = sessions;
         store.prepared.index = prepared;
     }

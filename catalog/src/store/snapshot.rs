@@ -71,6 +71,7 @@ pub(super) struct Header {
     pub(super) tombstones: Index,
     pub(super) sessions: Index,
     pub(super) prepared: Index,
+    pub(super) next_number: u64,
 }
 
 /// By which a snapshot is known to be whole.
@@ -154,6 +155,7 @@ impl Store {
             tombstones: self.kv.tombstones_index,
             sessions: self.sessions.index,
             prepared: self.prepared.index,
+            next_number: self.kv.next_number,
         }
     }
 

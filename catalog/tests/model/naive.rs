@@ -1,5 +1,7 @@
 //! The catalog as one would write it on a napkin: a few maps, every question answered by looking at everything.
 
+mod txn;
+
 use lictor_catalog::command::{Command, Deregister, KvCommand, PreparedCommand, Register, SessionCommand};
 use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
@@ -20,6 +22,10 @@ pub(crate) struct Naive {
     /// Until when a key cannot be locked.
     delays: BTreeMap<String, u64>,
     prepared: BTreeMap<Uuid, PreparedQuery>,
+    /// Of the next sequential key.
+    next_number: u64,
+    /// How many operations of transactions changed anything.
+    moves: u64,
 }
 
 fn fold(name: &str) -> String {
@@ -56,17 +62,11 @@ impl Naive {
                 Outcome::Done
             }
             Command::Kv(command) => self.apply_kv(index, now, command),
-            Command::Fenced(sequencer, command) => {
-                let (holder, lock_index) = self.lock(&sequencer.key);
-                let holder = holder.map(|session| Sequencer { key: sequencer.key.clone(), lock_index, session });
-                match holder {
-                    Some(holder) if holder == **sequencer => self.apply_kv(index, now, command),
-                    holder => Outcome::Refused(Refusal::StaleSequencer {
-                        key: sequencer.key.clone(),
-                        holder: holder.map(Box::new),
-                    }),
-                }
-            }
+            Command::Fenced(sequencer, command) => match self.stale(sequencer) {
+                None => self.apply_kv(index, now, command),
+                Some(refusal) => Outcome::Refused(refusal),
+            },
+            Command::Txn(txn) => self.transact(index, now, txn),
             Command::Session(command) => self.apply_session(index, now, command),
             Command::Prepared(command) => self.apply_prepared(index, command),
             Command::FeatureLevel(_) => Outcome::Done,
@@ -366,6 +366,9 @@ impl Naive {
                 self.put(index, key, value, *flags, Some(*session), lock_index + fresh);
                 Outcome::Matched(true)
             }
+            KvCommand::Sequence { prefix, value, flags, session } => {
+                self.append(index, now, prefix, (value, *flags), *session)
+            }
             KvCommand::Release { key, value, flags, session } => {
                 let (holder, lock_index) = self.lock(key);
                 if holder != Some(*session) {
@@ -380,6 +383,13 @@ impl Naive {
     fn set(&mut self, index: Index, key: &str, value: &bytes::Bytes, flags: u64) {
         let (session, lock_index) = self.lock(key);
         self.put(index, key, value, flags, session, lock_index);
+    }
+
+    fn stale(&self, sequencer: &Sequencer) -> Option<Refusal> {
+        let (holder, lock_index) = self.lock(&sequencer.key);
+        let holder = holder.map(|session| Sequencer { key: sequencer.key.clone(), lock_index, session });
+        let refusal = |holder| Refusal::StaleSequencer { key: sequencer.key.clone(), holder };
+        (holder.as_ref() != Some(sequencer)).then(|| refusal(holder.map(Box::new)))
     }
 
     fn lock(&self, key: &str) -> (Option<Uuid>, u64) {
@@ -503,6 +513,7 @@ impl Naive {
             Query::PreparedQueries => self.prepared_where(|_| true),
             Query::Explain { name } => Rows::PreparedQueries(self.resolve(name).into_iter().map(Arc::new).collect()),
             Query::Execute(execution) => Rows::Executed(self.execute(&execution.name)),
+            Query::Txn { looks } => Rows::Txn(self.looks(looks)),
         }
     }
 }

@@ -6,6 +6,7 @@ use lictor_catalog::model::{
     Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Template, Ttl,
 };
 use lictor_catalog::{Check, Index, PreparedQuery, Query, Status};
+use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ const NODES: &[&str] = &["alpha", "Alpha", "beta", "gamma"];
 const SERVICES: &[&str] = &["web", "Web", "db", "api"];
 const IDS: &[&str] = &["one", "One", "two"];
 const CHECKS: &[&str] = &["serfHealth", "http", "HTTP", "disk"];
-const KEYS: &[&str] = &["", "a", "a/b", "a/b/c", "a/d", "b", "ä"];
+const KEYS: &[&str] = &["", "a", "a0000000002", "a/b", "a/b/c", "a/d", "b", "ä"];
 
 fn meta() -> impl Strategy<Value = BTreeMap<String, String>> {
     select(vec![vec![], vec![("zone", "x")], vec![("zone", "y"), ("rack", "1")]])
@@ -76,6 +77,8 @@ fn kv() -> impl Strategy<Value = KvCommand> {
             .prop_map(|(key, value, flags, session)| KvCommand::Acquire { key, value, flags, session }),
         2 => (key(), value(), 0u64..2, session_id())
             .prop_map(|(key, value, flags, session)| KvCommand::Release { key, value, flags, session }),
+        2 => (key(), value(), prop::option::of(session_id()))
+            .prop_map(|(prefix, value, session)| KvCommand::Sequence { prefix, value, flags: 7, session }),
     ]
 }
 
@@ -175,6 +178,41 @@ fn deregister() -> impl Strategy<Value = Deregister> {
     ]
 }
 
+fn look() -> impl Strategy<Value = TxnLook> {
+    let key = || select(KEYS).prop_map(ToOwned::to_owned);
+    let holder = prop_oneof![Just(String::new()), session_id().prop_map(|id| id.to_string())];
+    let node = || select(NODES).prop_map(NodeName::from);
+    prop_oneof![
+        1 => key().prop_map(TxnLook::Key),
+        2 => key().prop_map(TxnLook::KeyOrEmpty),
+        2 => key().prop_map(TxnLook::Tree),
+        1 => (key(), 0u64..50).prop_map(|(key, index)| TxnLook::KeyIndex(key, Index(index))),
+        1 => (key(), holder).prop_map(|(key, holder)| TxnLook::KeyHolder(key, holder)),
+        1 => key().prop_map(TxnLook::NoKey),
+        1 => (prop::option::of(session_id()), node()).prop_map(|(id, node)| TxnLook::Node(id, node)),
+        1 => (node(), select(IDS)).prop_map(|(node, id)| TxnLook::Service(node, id.into())),
+        1 => (node(), select(CHECKS)).prop_map(|(node, id)| TxnLook::Check(node, id.into())),
+    ]
+}
+
+fn txn() -> impl Strategy<Value = Txn> {
+    let put = prop_oneof![
+        2 => node().prop_map(|node| TxnPut::Node(Box::new(node))),
+        1 => (select(NODES), service())
+            .prop_map(|(node, row)| TxnPut::Service(Box::new(Service { node: node.into(), ..row }))),
+        1 => (select(NODES), check()).prop_map(|(node, row)| TxnPut::Check(Box::new(Check { node: node.into(), ..row }))),
+    ];
+    let index = || prop_oneof![3 => Just(None), 1 => Just(Some(Index(0))), 1 => (10u64..50).prop_map(|index| Some(Index(index)))];
+    let op = prop_oneof![
+        2 => look().prop_map(TxnOp::Look),
+        4 => kv().prop_map(TxnOp::Kv),
+        3 => (put, index()).prop_map(|(put, index)| TxnOp::Put(put, index)),
+        1 => (deregister(), index()).prop_map(|(what, index)| TxnOp::Remove(what, index)),
+    ];
+    let fence = prop_oneof![9 => Just(None), 1 => sequencer().prop_map(Some)];
+    (fence, prop::collection::vec(op, 0..4)).prop_map(|(fence, ops)| Txn { fence, ops })
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let register = (node(), any::<bool>(), proptest::option::of(service()), prop::collection::vec(check(), 0..3));
     let register = register.prop_map(|(node, skip_node_update, service, checks)| {
@@ -187,6 +225,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         1 => (sequencer(), kv()).prop_map(|(sequencer, kv)| Command::Fenced(Box::new(sequencer), kv)),
         4 => session_command().prop_map(Command::Session),
         4 => prepared_command().prop_map(Command::Prepared),
+        6 => txn().prop_map(Command::Txn),
         1 => (0u32..3).prop_map(Command::FeatureLevel),
     ]
 }
@@ -249,6 +288,14 @@ pub(crate) fn queries() -> Vec<Query> {
         }
     }
     for name in names {
+        let node = NodeName::from(name.as_str());
+        queries.push(Query::Txn {
+            looks: vec![
+                TxnLook::Node(None, node.clone()),
+                TxnLook::Service(node.clone(), "one".into()),
+                TxnLook::Check(node, "http".into()),
+            ],
+        });
         queries.extend([
             Query::Node { name: name.clone() },
             Query::SessionsOfNode { node: name.clone() },
@@ -259,9 +306,13 @@ pub(crate) fn queries() -> Vec<Query> {
     queries.extend((1..4).map(|id| Query::PreparedQuery { id: Uuid::from_u128(id) }));
     queries.extend(PREPARED.iter().map(|name| Query::Explain { name: (*name).to_owned() }));
     queries.extend((1..4).map(|id| Query::Session { id: Uuid::from_u128(id) }));
+    queries.push(Query::Txn { looks: vec![TxnLook::Node(Some(Uuid::from_u128(1)), "".into())] });
     for key in KEYS.iter().map(|key| (*key).to_owned()) {
         queries.extend([
             Query::KvGet { key: key.clone() },
+            Query::Txn { looks: vec![TxnLook::Key(key.clone()), TxnLook::NoKey(key.clone())] },
+            Query::Txn { looks: vec![TxnLook::KeyOrEmpty(key.clone()), TxnLook::Tree(key.clone())] },
+            Query::Txn { looks: vec![TxnLook::KeyHolder(key.clone(), String::new())] },
             Query::KvList { prefix: key.clone() },
             Query::KvKeys { prefix: key, separator: "/".to_owned() },
         ]);

@@ -15,6 +15,7 @@ mod prepared;
 mod rows;
 mod service;
 mod session;
+mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
@@ -23,6 +24,7 @@ pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
 pub use session::{WireId, WireSession};
+pub use txn::{transaction, transaction_failed};
 
 use super::Context;
 use super::call::{Call, Reply};

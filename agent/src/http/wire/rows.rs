@@ -6,7 +6,7 @@ use super::node::WireNode;
 use super::prepared::{WireExecuted, WireExplained, WireQuery};
 use super::service::{CatalogService, WireService};
 use super::session::WireSession;
-use super::{Each, Encoded, go, gzip};
+use super::{Each, Encoded, go, gzip, txn};
 use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
@@ -89,6 +89,7 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Txn(result) => return txn::transaction(result, pretty, datacenter),
         Rows::Sessions(sessions) => {
             let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
             go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
@@ -131,6 +132,7 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
         | Rows::KvEntries(_)
         | Rows::Keys(_)
         | Rows::Sessions(_)
+        | Rows::Txn(_)
         | Rows::PreparedQueries(_)
         | Rows::Executed(_) => {}
     }
