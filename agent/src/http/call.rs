@@ -187,8 +187,8 @@ pub struct Read {
 pub enum WriteAnswer {
     /// `true`, or `false` when a compare-and-set did not match.
     Boolean,
-    /// The id of the session that was made.
-    SessionId,
+    /// The id of what was made.
+    Id,
     /// The session that was renewed, as a list of one, or that there is none with this id.
     Session(Uuid),
     /// The sequential key that was created.

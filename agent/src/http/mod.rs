@@ -16,6 +16,7 @@ pub(crate) mod malformed;
 pub mod operator;
 pub mod options;
 pub mod params;
+pub mod prepared;
 pub mod registration;
 pub mod route;
 pub mod session;

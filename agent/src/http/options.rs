@@ -152,7 +152,7 @@ pub fn enable(call: &Call) -> Result<bool, Reply> {
 }
 
 /// The words that Go's `strconv.ParseBool` knows.
-fn go_bool(text: &str) -> Option<bool> {
+pub(super) fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -62,7 +62,7 @@ pub fn create(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply
         ttl: ttl(context, object.string("TTL").map_err(undecodable)?)?,
         ..Session::default()
     };
-    Ok(Plan::Write(Command::Session(SessionCommand::Create(Box::new(session))), WriteAnswer::SessionId))
+    Ok(Plan::Write(Command::Session(SessionCommand::Create(Box::new(session))), WriteAnswer::Id))
 }
 
 /// Why nobody is named who could hold a lock.
@@ -82,8 +82,8 @@ pub(super) fn holder(text: &str) -> Result<Uuid, NoHolder> {
     id(text).ok_or_else(|| NoHolder::Invalid(text.to_owned()))
 }
 
-/// A session's id, in the one form that Consul reads.
-fn id(text: &str) -> Option<Uuid> {
+/// An id, of a session or a prepared query, in the one form that Consul reads.
+pub(super) fn id(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)
 }
 

@@ -20,7 +20,7 @@ use crate::runtime::rpc::client::{Client, Failed};
 use crate::runtime::watch::Streams;
 use crate::time::Instant;
 use crate::view::View;
-use lictor_catalog::{Command, Index, Outcome, Query};
+use lictor_catalog::{Command, Execution, Index, Outcome, Query};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -392,6 +392,11 @@ impl Dispatcher {
 
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
+        if let Query::Execute(execution) = &read.query {
+            // Each gets an order of his own, so that not all turn to the same instance.
+            let query = Query::Execute(Execution { seed: self.dice().number(), ..execution.clone() });
+            return hub::find(view, &query, &read.encoding, &self.handle.facts.datacenter);
+        }
         let key = (read.query.clone(), read.encoding.clone());
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,6 +12,7 @@ mod faces;
 mod faults;
 mod locks;
 mod operate;
+mod prepared;
 mod road;
 mod txn;
 mod watch;

@@ -11,6 +11,7 @@ mod kv;
 mod locks;
 mod nodes;
 mod part;
+mod prepared;
 mod register;
 mod restore;
 mod services;
@@ -23,12 +24,13 @@ pub use restore::{Damaged, Restore};
 pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
-use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, Sequencer, Service, Session, folded};
+use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded};
 use crate::txn::TxnResult;
 use checks::Checks;
 use delays::Delays;
 use kv::Kv;
 use nodes::Nodes;
+use prepared::Prepared;
 use services::Services;
 use sessions::Sessions;
 use std::fmt;
@@ -48,6 +50,7 @@ pub struct Store {
     pub(crate) checks: Checks,
     pub(crate) kv: Kv,
     pub(crate) sessions: Sessions,
+    pub(crate) prepared: Prepared,
     delays: Delays,
 }
 
@@ -80,6 +83,7 @@ impl Store {
             checks: self.checks.len(),
             keys: self.kv.len(),
             sessions: self.sessions.len(),
+            prepared: self.prepared.len(),
         }
     }
 
@@ -139,6 +143,12 @@ impl Store {
         self.sessions.get(id).map(|row| &row.session)
     }
 
+    /// A prepared query by its id.
+    #[must_use]
+    pub fn prepared(&self, id: Uuid) -> Option<&Arc<PreparedQuery>> {
+        self.prepared.get(id)
+    }
+
     /// What ends the sessions whose time to live is over at this log time.
     pub fn expiries(&self, now_ms: u64) -> impl Iterator<Item = SessionCommand> {
         self.sessions.due(now_ms).map(|row| SessionCommand::Expire { id: row.session.id, renewed_ms: row.renewed_ms })
@@ -160,6 +170,8 @@ pub struct Sizes {
     pub keys: usize,
     /// Sessions.
     pub sessions: usize,
+    /// Prepared queries.
+    pub prepared: usize,
 }
 
 /// Sizes only: a store may hold a million rows.
@@ -193,6 +205,8 @@ pub enum Outcome {
     Matched(bool),
     /// A session was made or renewed; `None`: there is none to renew.
     Session(Option<Arc<Session>>),
+    /// Something was made, and has this id.
+    Made(Uuid),
     /// A sequential key was created: this one.
     Key(String),
     /// A transaction was done, or failed; then nothing was changed.
@@ -247,7 +261,27 @@ pub enum Refusal {
         /// The id.
         id: Uuid,
     },
-    /// There is no session with this id that could lock anything.
+    /// There is a prepared query with this id already.
+    QueryTaken {
+        /// The id.
+        id: Uuid,
+    },
+    /// There is no prepared query with this id that could be changed.
+    MissingQuery {
+        /// The id.
+        id: Uuid,
+    },
+    /// Another prepared query has this name.
+    QueryNameTaken {
+        /// The name; empty for the template of every name.
+        name: String,
+    },
+    /// The name is the id of a prepared query.
+    QueryNameIsId {
+        /// The name.
+        name: String,
+    },
+    /// There is no session with this id that could lock anything, or bind anything to its life.
     MissingSession {
         /// The id.
         id: Uuid,
@@ -289,6 +323,8 @@ pub enum Watch {
     Key(Arc<str>),
     /// Any session came or went.
     Sessions,
+    /// Any prepared query came, went or changed.
+    Prepared,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
 }
