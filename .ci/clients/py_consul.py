@@ -6,6 +6,7 @@ import threading
 import time
 
 import consul
+import consul.exceptions
 
 HOST = sys.argv[1]
 c = consul.Consul(host=HOST)
@@ -133,7 +134,7 @@ def session():
     assert c.kv.put("passing", "", acquire=second)
     assert c.session.destroy(second)
     assert c.kv.get("passing")[1] is None
-    raises(consul.NotFound, lambda: c.session.renew(first))
+    raises(consul.exceptions.NotFound, lambda: c.session.renew(first))
     assert c.session.info(first)[1] is None
 
 
@@ -144,7 +145,7 @@ def txn():
     value = base64.b64encode(b"v").decode()
     done = c.txn.put([op("set", "t/1", Value=value), op("get", "t/1")])
     assert done["Errors"] is None and done["Results"][1]["KV"]["Value"] == value
-    told = raises(consul.ClientError, lambda: c.txn.put([op("set", "t/2", Value=value), op("check-index", "t/1", Index=1)]))
+    told = raises(consul.exceptions.ClientError, lambda: c.txn.put([op("set", "t/2", Value=value), op("check-index", "t/1", Index=1)]))
     assert "409" in told or "OpIndex" in told, told
     assert c.kv.get("t/2")[1] is None
     assert c.txn.put([op("get-tree", "t/"), op("delete-tree", "t/")])["Results"]
@@ -160,7 +161,7 @@ def event():
 
 
 def query():
-    made = c.query.create("web", name="fast", onlypassing=True, tags=["v1"], ttl=10)["ID"]
+    made = c.query.create("web", name="fast", onlypassing=True, tags=["v1"], ttl="10s")["ID"]
     assert [row["Name"] for row in c.query.list()] == ["fast"]
     assert c.query.get(made)[0]["Service"]["OnlyPassing"] is True
     assert c.query.execute("fast")["Nodes"][0]["Service"]["ID"] == "web-1"
@@ -198,7 +199,7 @@ def connect():
     assert c.agent.connect.ca.leaf("web")["CertPEM"].startswith("-----BEGIN CERTIFICATE-----")
 
 
-wanted = sys.argv[2:] or ["status", "agent", "catalog", "health", "kv"]
-for name in wanted:
+MODULES = [status, agent, catalog, health, kv, session, txn, event, query, coordinate, operator, snapshot, connect]
+for name in sys.argv[2:] or [module.__name__ for module in MODULES]:
     globals()[name]()
     print(f"   {name}", flush=True)
