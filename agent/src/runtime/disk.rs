@@ -4,7 +4,7 @@
 //! same batches are written. A failed sync is never retried: the agent ends.
 
 use crate::consensus::Write;
-use crate::consensus::store::{States, Storage, WriteError};
+use crate::consensus::store::{State, States, Storage, WriteError};
 use crate::event::Event;
 use crate::runtime::clock;
 use crate::runtime::handle::Handle;
@@ -13,7 +13,7 @@ use crate::runtime::meter::Event as Figure;
 use bytes::Bytes;
 use lictor_catalog::Store;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 /// How long a full disk is left alone between two tries.
@@ -62,16 +62,42 @@ struct Disk {
 
 impl Disk {
     fn run(mut self, jobs: &Receiver<Job>) -> Result<(), String> {
-        while let Ok(first) = jobs.recv() {
-            let mut batch = vec![first];
-            batch.extend(jobs.try_iter().take(BATCHES_MAX));
-            let sync = batch.iter().any(|job| job.sync);
-            let states: States = batch.iter().flat_map(states).collect();
-            let writes: Vec<Write> = batch.iter_mut().flat_map(|job| std::mem::take(&mut job.writes)).collect();
-            self.write(&writes, &states, sync, batch[0].batch)?;
-            for job in batch {
-                let _ = self.handle.mailbox.push(Lane::Disk, Event::Stored { batch: job.batch });
+        let mut busy = true;
+        loop {
+            let first = if busy { jobs.try_recv() } else { jobs.recv().map_err(|_gone| TryRecvError::Disconnected) };
+            match first {
+                Ok(first) => self.carry_out(first, jobs)?,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(()),
             }
+            busy = self.go_on()?;
+        }
+    }
+
+    /// One step of what nobody waits for. Without room it waits for the next write, which will find out when there is.
+    fn go_on(&mut self) -> Result<bool, String> {
+        match self.storage.as_mut().map(|storage| storage.go_on()) {
+            Some(Ok(more)) => Ok(more),
+            Some(Err(error @ WriteError::Full(_))) => {
+                tracing::error!("{error}");
+                self.storage = None;
+                Ok(false)
+            }
+            Some(Err(error)) => Err(error.to_string()),
+            None => Ok(false),
+        }
+    }
+
+    /// Everything that has queued up, as one batch.
+    fn carry_out(&mut self, first: Job, jobs: &Receiver<Job>) -> Result<(), String> {
+        let mut batch = vec![first];
+        batch.extend(jobs.try_iter().take(BATCHES_MAX));
+        let sync = batch.iter().any(|job| job.sync);
+        let states: States = batch.iter().flat_map(states).collect();
+        let writes: Vec<Write> = batch.iter_mut().flat_map(|job| std::mem::take(&mut job.writes)).collect();
+        self.write(&writes, &states, sync, batch[0].batch)?;
+        for job in batch {
+            let _ = self.handle.mailbox.push(Lane::Disk, Event::Stored { batch: job.batch });
         }
         Ok(())
     }
@@ -104,12 +130,12 @@ impl Disk {
     }
 }
 
-/// The encoded state that belongs to a job's snapshot.
-fn states(job: &Job) -> Option<(u64, Arc<[Bytes]>)> {
+/// The state that belongs to a job's snapshot.
+fn states(job: &Job) -> Option<(u64, State)> {
     let index = job.writes.iter().find_map(|write| match write {
         Write::Install(snapshot) | Write::Compact(snapshot) => Some(snapshot.index.0),
         _ => None,
     })?;
-    let chunks = job.state.iter().flat_map(|store| store.chunks().map(Bytes::from)).collect();
-    Some((index, chunks))
+    let store = job.state.clone();
+    Some((index, State::new(move || store.clone().into_iter().flat_map(|store| store.chunks().map(Bytes::from)))))
 }

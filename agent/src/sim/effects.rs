@@ -39,7 +39,18 @@ pub(super) fn write(process: &mut Process) -> Option<Result<(), WriteError>> {
     let sync = process.writing.iter().any(|job| job.sync);
     let states = states(&process.writing);
     let writes: Vec<Write> = process.writing.iter().flat_map(|job| job.writes.iter().cloned()).collect();
-    process.storage.as_mut().map(|storage| storage.write(&writes, &states, sync))
+    let storage = process.storage.as_mut()?;
+    if let Err(error) = storage.write(&writes, &states, sync) {
+        return Some(Err(error));
+    }
+    // As many steps between two batches as a busy server has.
+    match storage.go_on() {
+        Ok(_) => {}
+        // What was written stays written.
+        Err(WriteError::Full(_)) => process.storage = None,
+        Err(error) => return Some(Err(error)),
+    }
+    Some(Ok(()))
 }
 
 impl World {

@@ -8,7 +8,7 @@ use super::logs::Logs;
 use super::rpc::Pending;
 use super::walk::Walk;
 use crate::agent::{self, Agent, Parts};
-use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, States, Storage};
+use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, State, States, Storage};
 use crate::consensus::{EngineId, Write, raft};
 use crate::dice::Dice;
 use crate::effect::Ticket;
@@ -308,15 +308,15 @@ impl Node {
     }
 }
 
-/// The encoded state that belongs to a job's snapshot.
+/// The states that belong to the jobs' snapshots.
 pub(super) fn states(jobs: &[Job]) -> States {
     let of = |job: &Job| {
         let index = job.writes.iter().find_map(|write| match write {
             Write::Install(snapshot) | Write::Compact(snapshot) => Some(snapshot.index.0),
             _ => None,
         })?;
-        let chunks: Arc<[Bytes]> = job.state.iter().flat_map(|store| store.chunks().map(Bytes::from)).collect();
-        Some((index, chunks))
+        let store = job.state.clone();
+        Some((index, State::new(move || store.clone().into_iter().flat_map(|store| store.chunks().map(Bytes::from)))))
     };
     jobs.iter().filter_map(of).collect()
 }

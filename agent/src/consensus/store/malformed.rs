@@ -38,7 +38,7 @@ fn put(store: &LogStore, place: usize, sealed: bool, content: &[u8]) -> Result<(
     } else if place == NAMES.len() {
         transaction.open_table(LOG)?.insert(1, seal(&1_u64.to_le_bytes()).as_slice())?;
     } else {
-        transaction.open_table(CHUNKS)?.insert(0, seal(&record::chunk_place(0, 0)).as_slice())?;
+        transaction.open_table(CHUNKS)?.insert((0, 0), seal(&record::chunk_place(0, 0)).as_slice())?;
     }
     transaction.commit()?;
     Ok(())

@@ -11,7 +11,12 @@
 //! syncs), so damage found in it later is told apart from a tear and refused: losing it silently could elect two leaders.
 //! Batches that only append are committed with one sync. Damage exactly inside the newest of them, found after a kill,
 //! cannot be told from a tear and is rolled back.
+//!
+//! # Compaction
+//!
+//! Writes do not wait for a snapshot of gigabytes, nor does it ever lie in memory as a whole: see [`compaction`].
 
+mod compaction;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
 mod open;
@@ -28,6 +33,7 @@ use super::{EngineId, Snapshot, Write};
 use bytes::Bytes;
 use redb::{ReadableDatabase as _, Table, TableDefinition};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -36,8 +42,9 @@ use uuid::Uuid;
 const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
 /// Everything there is one of, by name.
 const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
-/// The encoded state at the snapshot's index, cut into rows.
-const CHUNKS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("chunks");
+/// Encoded states, cut into rows: by the snapshot's index, then numbered. Only those of the snapshot in [`row::SNAPSHOT`]
+/// count; others are of a compaction that goes on, or are waiting to be swept.
+const CHUNKS: TableDefinition<'static, (u64, u64), &[u8]> = TableDefinition::new("chunks");
 /// The rows of [`META`].
 mod row {
     pub(super) const FORMAT: &str = "format";
@@ -51,8 +58,37 @@ mod row {
 /// A row of state is cut to at most this.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
-/// The encoded state at each index that a batch installs or compacts to; of any chunk size.
-pub type States = BTreeMap<u64, Arc<[Bytes]>>;
+/// The state at each index that a batch installs or compacts to.
+pub type States = BTreeMap<u64, State>;
+/// The pieces of an encoded state, of any size.
+pub type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+
+/// A state that is encoded while it is written, perhaps more than once.
+#[derive(Clone)]
+pub struct State(Arc<dyn Fn() -> Pieces + Send + Sync>);
+
+impl State {
+    pub fn new<I>(pieces: impl Fn() -> I + Send + Sync + 'static) -> Self
+    where
+        I: Iterator<Item = Bytes> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::new(pieces())))
+    }
+
+    /// What goes into a row each.
+    fn rows(&self) -> Pieces {
+        Box::new((self.0)().flat_map(|piece| {
+            let cuts = (0..piece.len()).step_by(CHUNK_BYTES_MAX);
+            cuts.map(move |at| piece.slice(at..piece.len().min(at + CHUNK_BYTES_MAX)))
+        }))
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("State")
+    }
+}
 
 /// What a store held when it was opened.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,11 +126,18 @@ pub enum WriteError {
 
 /// Where an engine's writes go.
 pub trait Storage: Send {
-    /// One transaction for all writes, in order; durable on return when `sync`, else with the next synced one.
+    /// One transaction for all writes, in order; durable on return when `sync`, else with the next synced one. A
+    /// compaction is only begun: it promises nothing to anybody, and lost it leaves the longer log.
     ///
     /// # Errors
     /// [`WriteError`]; its variants say what to do.
     fn write(&mut self, batch: &[Write], states: &States, sync: bool) -> Result<(), WriteError>;
+
+    /// The next small step of work for which nobody waits. `false`: there is none until the next write.
+    ///
+    /// # Errors
+    /// As [`Storage::write`].
+    fn go_on(&mut self) -> Result<bool, WriteError>;
 }
 
 /// Keeps nothing: the storage of `-dev`.
@@ -113,10 +156,15 @@ impl Storage for Volatile {
     fn write(&mut self, _batch: &[Write], _states: &States, _sync: bool) -> Result<(), WriteError> {
         Ok(())
     }
+
+    fn go_on(&mut self) -> Result<bool, WriteError> {
+        Ok(false)
+    }
 }
 
 type MetaTable<'t> = Table<'t, &'static str, &'static [u8]>;
-type NumberedTable<'t> = Table<'t, u64, &'static [u8]>;
+type LogTable<'t> = Table<'t, u64, &'static [u8]>;
+type ChunkTable<'t> = Table<'t, (u64, u64), &'static [u8]>;
 
 impl Storage for LogStore {
     fn write(&mut self, batch: &[Write], states: &States, sync: bool) -> Result<(), WriteError> {
@@ -130,7 +178,20 @@ impl Storage for LogStore {
                 return Err(WriteError::StateMissing(snapshot.index.0));
             }
         }
-        self.transact(batch, states, sync).map_err(|refused| self.explain(refused))
+        self.transact(batch, states, sync).map_err(|refused| self.explain(refused))?;
+        for write in batch {
+            match write {
+                Write::Append(records) => self.compaction.wrote(records.iter().map(|(_, record)| record.len()).sum()),
+                Write::Install(_) => self.compaction.overtaken(),
+                Write::Compact(snapshot) => self.compaction.begin(snapshot.clone(), states[&snapshot.index.0].clone()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self) -> Result<bool, WriteError> {
+        self.step().map_err(|refused| self.explain(refused))
     }
 }
 
@@ -155,12 +216,9 @@ impl LogStore {
                     Write::Cluster(cluster) => put(&mut meta, row::CLUSTER, cluster.as_bytes())?,
                     Write::Install(snapshot) => {
                         log.retain(|_, _| false)?;
-                        put_state(&mut meta, &mut chunks, snapshot, states)?;
+                        install(&mut meta, &mut chunks, snapshot, &states[&snapshot.index.0])?;
                     }
-                    Write::Compact(snapshot) => {
-                        log.retain_in(..=snapshot.index.0, |_, _| false)?;
-                        put_state(&mut meta, &mut chunks, snapshot, states)?;
-                    }
+                    Write::Compact(_) => {}
                 }
             }
         }
@@ -183,7 +241,6 @@ fn is_guarded(write: &Write) -> bool {
     match write {
         Write::Vote { guard, .. } => *guard,
         Write::Promise(_) | Write::Cluster(_) | Write::Install(_) => true,
-        // A compaction changes no promise: rolled back, the longer log is simply still there.
         Write::Append(_) | Write::Compact(_) => false,
     }
 }
@@ -193,7 +250,7 @@ fn put(meta: &mut MetaTable<'_>, name: &'static str, payload: &[u8]) -> Result<(
     Ok(())
 }
 
-fn append(log: &mut NumberedTable<'_>, records: &[(u64, Bytes)]) -> Result<(), redb::Error> {
+fn append(log: &mut LogTable<'_>, records: &[(u64, Bytes)]) -> Result<(), redb::Error> {
     let Some((first, _)) = records.first() else { return Ok(()) };
     log.retain_in(*first.., |_, _| false)?;
     for (index, payload) in records {
@@ -202,21 +259,28 @@ fn append(log: &mut NumberedTable<'_>, records: &[(u64, Bytes)]) -> Result<(), r
     Ok(())
 }
 
-fn put_state(
+/// A state that came from the leader replaces everything at once.
+fn install(
     meta: &mut MetaTable<'_>,
-    chunks: &mut NumberedTable<'_>,
+    chunks: &mut ChunkTable<'_>,
     snapshot: &Snapshot,
-    states: &States,
+    state: &State,
 ) -> Result<(), redb::Error> {
-    chunks.retain(|_, _| false)?;
-    let state = states.get(&snapshot.index.0).map_or([].as_slice(), |state| state);
-    let mut count = 0_u64;
-    for piece in state.iter().flat_map(|chunk| chunk.chunks(CHUNK_BYTES_MAX)) {
-        // The place names the index too, so that no row of another snapshot fits.
-        chunks.insert(count, record::seal(&record::chunk_place(snapshot.index.0, count), piece).as_slice())?;
+    let index = snapshot.index.0;
+    // Of a compaction to the same index that was lost.
+    chunks.retain_in((index, 0)..=(index, u64::MAX), |_, _| false)?;
+    let mut count = 0;
+    for row in state.rows() {
+        put_chunk(chunks, index, count, &row)?;
         count += 1;
     }
     put(meta, row::SNAPSHOT, &record::encode_snapshot(snapshot, count))
+}
+
+/// The place names the index too, so that no row of another snapshot fits.
+fn put_chunk(chunks: &mut ChunkTable<'_>, index: u64, number: u64, row: &[u8]) -> Result<(), redb::Error> {
+    chunks.insert((index, number), record::seal(&record::chunk_place(index, number), row).as_slice())?;
+    Ok(())
 }
 
 /// The chunks of the stored state, one row at a time.
@@ -262,7 +326,7 @@ impl LogStore {
     fn chunk(&self, index: u64, number: u64) -> Result<Bytes, OpenError> {
         let read = self.database().begin_read().map_err(|error| self.damaged(error.into()))?;
         let table = read.open_table(CHUNKS).map_err(|error| self.damaged(error.into()))?;
-        let row = table.get(number).map_err(|error| self.damaged(error.into()))?;
+        let row = table.get((index, number)).map_err(|error| self.damaged(error.into()))?;
         row.and_then(|row| record::open(&record::chunk_place(index, number), row.value()).map(Bytes::copy_from_slice))
             .ok_or_else(|| self.broken("a piece of the snapshot's state"))
     }

@@ -1,14 +1,12 @@
 //! Opening a log store: making a new one, or verifying every record of the one that is there.
 
+use super::compaction::Compaction;
 use super::record;
 use super::witness::{Watched, Witness};
 use super::{CHUNKS, LOG, META, Recovered, row};
 use crate::consensus::{EngineId, Snapshot};
 use bytes::Bytes;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
-    StorageBackend, StorageError,
-};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageBackend, StorageError};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,6 +64,7 @@ pub struct LogStore {
     database: Database,
     witness: Witness,
     path: PathBuf,
+    pub(super) compaction: Compaction,
 }
 
 /// Opens the database in `backend`, or makes one if it is empty; a witness tells why it fails, should it. `path` is for
@@ -104,7 +103,7 @@ impl LogStore {
         cache_bytes: usize,
     ) -> Result<(Self, Recovered), OpenError> {
         let (database, witness) = open_database(backend, path, cache_bytes)?;
-        let store = Self { database, witness, path: path.to_owned() };
+        let store = Self { database, witness, path: path.to_owned(), compaction: Compaction::default() };
         let recovered = store.recover(identity)?;
         Ok((store, recovered))
     }
@@ -225,7 +224,7 @@ impl LogStore {
         let rows = || -> Result<Vec<(u64, Option<Bytes>)>, redb::Error> {
             let table = self.database.begin_read()?.open_table(LOG)?;
             let mut rows = Vec::new();
-            for row in table.iter()? {
+            for row in table.range(base + 1..)? {
                 let (index, sealed) = row?;
                 let index = index.value();
                 rows.push((index, record::open(&index.to_le_bytes(), sealed.value()).map(Bytes::copy_from_slice)));
@@ -245,9 +244,13 @@ impl LogStore {
 
     /// Every row of the stored state opens, and there are as many as there were.
     fn verify_state(&self) -> Result<(), OpenError> {
-        let count = self.snapshot()?.map_or(0, |(_, count)| count);
-        let rows = || -> Result<u64, redb::Error> { Ok(self.database.begin_read()?.open_table(CHUNKS)?.len()?) };
-        if rows().map_err(|error| self.damaged(error))? != count {
+        let Some((snapshot, count)) = self.snapshot()? else { return Ok(()) };
+        let index = snapshot.index.0;
+        let rows = || -> Result<usize, redb::Error> {
+            let chunks = self.database.begin_read()?.open_table(CHUNKS)?;
+            Ok(chunks.range((index, 0)..=(index, u64::MAX))?.count())
+        };
+        if rows().map_err(|error| self.damaged(error))? as u64 != count {
             return Err(damaged(&self.path, "pieces of the snapshot's state are missing".to_owned()));
         }
         self.chunks()?.try_for_each(|chunk| chunk.map(|_bytes| ()))

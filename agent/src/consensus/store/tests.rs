@@ -5,7 +5,7 @@ use crate::consensus::file::FileBackend;
 use crate::consensus::raft::{Config, Raft, bootstrap};
 use crate::consensus::{Committed, Engine as _, Index, Member, Members};
 use crate::dice::Dice;
-use redb::StorageBackend;
+use redb::{ReadableTableMetadata as _, StorageBackend};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -135,7 +135,7 @@ fn snapshot(index: u64) -> Snapshot {
 }
 
 fn state(index: u64, bytes: usize) -> States {
-    States::from([(index, Arc::from([Bytes::from(vec![9; bytes])]))])
+    States::from([(index, State::new(move || std::iter::once(Bytes::from(vec![9; bytes]))))])
 }
 
 fn records(indexes: std::ops::Range<u64>) -> Write {
@@ -176,10 +176,58 @@ fn what_was_written_comes_back() {
     ));
     store.write(&[Write::Compact(snapshot(6))], &state(6, 10), false).unwrap();
     store.write(&[Write::Promise(None)], &States::new(), true).unwrap();
+    while store.go_on().unwrap() {}
     drop(store);
     let (store, found) = open(&disk).unwrap();
     assert_eq!((found.log.first().unwrap().0, found.promise), (7, None));
     assert_eq!(store.chunks().unwrap().count(), 1);
+}
+
+#[test]
+fn a_compaction_that_is_cut_short_leaves_the_old_snapshot_or_the_new_one() {
+    let mut held = Vec::new();
+    for steps in 0.. {
+        let (disk, mut store) = filled();
+        store.write(&[Write::Compact(snapshot(7))], &state(7, 900_000), true).unwrap();
+        // Writes go on between the steps.
+        let more = (0..steps).all(|step| {
+            let more = store.go_on().unwrap();
+            store.write(&[records(10 + step..11 + step)], &States::new(), true).unwrap();
+            more
+        });
+        drop(store);
+        let (mut store, found) = open(&disk).unwrap();
+        let base = found.snapshot.unwrap().index.0;
+        assert_eq!(
+            found.log.iter().map(|(index, _)| *index).collect::<Vec<_>>(),
+            (base + 1..10 + steps).collect::<Vec<_>>()
+        );
+        let bytes: usize = store.chunks().unwrap().map(|chunk| chunk.unwrap().len()).sum();
+        assert_eq!(bytes, if base == 4 { 600_000 } else { 900_000 });
+        held.push(base);
+        // What was left is swept, and the next compaction finds its way.
+        store.write(&[Write::Compact(snapshot(8))], &state(8, 300_000), true).unwrap();
+        while store.go_on().unwrap() {}
+        let rows = store.database().begin_read().unwrap().open_table(CHUNKS).unwrap().len().unwrap();
+        assert_eq!(rows, 2);
+        if !more {
+            break;
+        }
+    }
+    assert!(held.is_sorted() && held.first() == Some(&4) && held.last() == Some(&7), "{held:?}");
+}
+
+#[test]
+fn a_state_that_is_installed_overtakes_a_compaction() {
+    let (disk, mut store) = filled();
+    store.write(&[Write::Compact(snapshot(7))], &state(7, 900_000), true).unwrap();
+    assert!(store.go_on().unwrap() && store.go_on().unwrap() && store.go_on().unwrap());
+    store.write(&[Write::Install(snapshot(20))], &state(20, 10), true).unwrap();
+    while store.go_on().unwrap() {}
+    drop(store);
+    let (store, found) = open(&disk).unwrap();
+    assert_eq!((found.snapshot, found.log), (Some(snapshot(20)), Vec::new()));
+    assert_eq!(store.database().begin_read().unwrap().open_table(CHUNKS).unwrap().len().unwrap(), 1);
 }
 
 #[test]
@@ -349,7 +397,7 @@ fn an_engine_goes_on_from_the_real_store() {
         Members { voters: vec![Member { engine: recovered.engine, node: identity().node }], learners: vec![] };
     let first = bootstrap(&members);
     let batch = [Write::Cluster(Uuid::from_u128(8)), Write::Install(first), Write::Promise(None)];
-    store.write(&batch, &States::from([(1, Arc::from([]))]), true).unwrap();
+    store.write(&batch, &States::from([(1, State::new(std::iter::empty))]), true).unwrap();
     let mut commands: Vec<Bytes> = Vec::new();
     for life in 0..3 {
         drop(store);
