@@ -3,7 +3,7 @@
 //!
 //! A view is published once per committed batch, before that batch's answers are given, and never changes afterwards.
 
-use crate::gossip::Member;
+use crate::gossip::{Member, UserEvent};
 use crate::metrics::Telemetry;
 use crate::time::Instant;
 use lictor_catalog::model::{CheckId, NodeName, ServiceId};
@@ -66,6 +66,8 @@ pub struct LocalView {
     pub services: Arc<BTreeMap<ServiceId, Arc<Service>>>,
     pub checks: Arc<BTreeMap<CheckId, Arc<Check>>>,
     pub node: Arc<Node>,
+    /// User events that it has heard and that are meant for it, the latest last.
+    pub events: Arc<[Arc<UserEvent>]>,
     /// Rounds of gossip in which nobody was heard, when this was published: 0 is healthy, 8 the worst.
     pub health_score: u32,
 }

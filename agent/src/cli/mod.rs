@@ -8,6 +8,7 @@ mod argv;
 mod catalog;
 mod child;
 mod client;
+mod event;
 mod force_leave;
 mod format;
 mod host;
@@ -127,6 +128,7 @@ const VERBS: &[Verb] = &[
             Verb::Leaf(catalog::services::command, catalog::services::run),
         ],
     ),
+    Verb::Leaf(event::command, event::run),
     Verb::Leaf(force_leave::command, force_leave::run),
     Verb::Leaf(info::command, info::run),
     Verb::Leaf(join::command, join::run),

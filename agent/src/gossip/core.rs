@@ -14,6 +14,7 @@ use super::seal::{BadKey, Seal};
 use super::suspicion::Suspicion;
 use super::table::{Entry, Table};
 use super::timers::{Task, Timers};
+use super::user_event::Events;
 use super::wire::{self, Card, Item, Left};
 use crate::dice::Dice;
 use crate::time::Instant;
@@ -67,6 +68,7 @@ pub struct Gossip {
     pub(super) table: Table,
     pub(super) suspicions: BTreeMap<Uuid, Suspicion>,
     pub(super) queue: Queue,
+    pub(super) events: Events,
     pub(super) seal: Seal,
     pub(super) timers: Timers,
     pub(super) probing: Probing,
@@ -110,6 +112,7 @@ impl Gossip {
             table: Table::default(),
             suspicions: BTreeMap::new(),
             queue: Queue::default(),
+            events: Events::default(),
             seal,
             timers: Timers::default(),
             probing: Probing::default(),
@@ -157,6 +160,10 @@ impl Gossip {
         });
         members.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         members
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.phase == Phase::Present
     }
 
     #[must_use]

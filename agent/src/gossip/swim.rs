@@ -248,6 +248,7 @@ impl Gossip {
             }
             Item::Ping { .. } => {}
             Item::Pong { nonce, from } => self.check_answered(now, nonce, from),
+            Item::Event(event) => self.take_event(event),
         }
     }
 

@@ -32,11 +32,14 @@ pub(crate) fn call(bytes: &[u8]) -> Verdict {
                 read.blocking.is_none_or(|blocking| blocking.wait <= world.facts.max_query_time),
                 "waits are bounded"
             );
-            let found = hub::find(&world.view, &read.query, &read.encoding, "dc1");
+            let found = hub::find(&world.view, &[], &read.subject, &read.encoding, "dc1");
             is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()))
         }
         Plan::Write(command, how) => written(&world.view.store, command, how),
         Plan::Act(Act::Local(change)) => crate::local::malformed::change(*change),
+        Plan::Act(Act::Fire(announcement)) => {
+            is_sound(&answer::fired(crate::gossip::malformed::fire(*announcement), false))
+        }
         // Whatever else is asked for is words, no longer than the request.
         _ => Ok(()),
     }
@@ -85,7 +88,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
         };
         let call = read(format!("GET {query}\n\n").as_bytes()).expect("a sound request");
         if let Plan::Read(read) = plan(&world.context(), &call) {
-            let found = hub::find(&world.view, &read.query, &read.encoding, "dc1");
+            let found = hub::find(&world.view, &[], &read.subject, &read.encoding, "dc1");
             let _ = is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()));
         }
     }
@@ -154,6 +157,7 @@ fn local() -> LocalView {
         services: Arc::new([(web.id.clone(), Arc::new(web))].into()),
         checks: Arc::new([(check.id.clone(), Arc::new(check))].into()),
         node: Arc::new(Node { name: "n1".into(), ..Node::default() }),
+        events: Arc::from([]),
         health_score: 0,
     }
 }

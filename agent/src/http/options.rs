@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::answer::Freshness;
-use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply};
+use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply, Subject};
 use super::filter::Filter;
 use super::filter::shape::Fields;
 use crate::time::parse_duration;
@@ -34,7 +34,7 @@ pub fn read_as(context: &Context<'_>, call: &Call, query: Query, form: Encoding)
     let blocking = blocking(context.facts, call)?;
     let consistency = consistency(context, call)?;
     let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..form };
-    Ok(Plan::Read(Read { query, encoding, consistency, blocking }))
+    Ok(Plan::Read(Read { subject: Subject::Catalog(query), encoding, consistency, blocking }))
 }
 
 /// Refuses a datacenter that is not ours; an empty name means ours.
@@ -73,7 +73,7 @@ fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply>
 }
 
 /// `?index=` and `?wait=`, both checked even when only one is given. An index of 0 does not block.
-fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
+pub fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
     let wait = wait(call)?.filter(|wait| !wait.is_zero()).unwrap_or(facts.default_query_time).min(facts.max_query_time);
     let min_index = match call.params.get("index").filter(|text| !text.is_empty()) {
         None => 0,

@@ -3,7 +3,8 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, operator, status, watch};
+use super::{agent, answer, catalog, event, health, kv, operator, status, watch};
+use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -46,6 +47,7 @@ pub enum Resource {
     Service,
     Key,
     Operator,
+    Event,
 }
 
 /// What body a call may have.
@@ -57,6 +59,8 @@ pub enum Body {
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// What an event carries.
+    Payload,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -70,6 +74,7 @@ impl Body {
             Self::None => 0,
             Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
+            Self::Payload => EVENT_MAX,
         }
     }
 }
@@ -108,6 +113,8 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    put("/v1/event/fire/", Write(R::Event), Body::Payload, event::fire),
+    get("/v1/event/list", Filtered, Agent, event::list),
     get("/v1/watch", Filtered, Agent, watch::stream),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),

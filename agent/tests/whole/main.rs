@@ -8,6 +8,7 @@ mod cluster;
 mod dev;
 mod dig;
 mod endpoint;
+mod events;
 mod faces;
 mod faults;
 mod operate;

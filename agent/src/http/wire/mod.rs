@@ -5,6 +5,7 @@
 
 mod agent;
 mod check;
+mod event;
 mod go;
 mod gzip;
 mod hash;
@@ -16,6 +17,7 @@ mod service;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use event::{events, fired};
 pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
