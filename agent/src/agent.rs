@@ -247,6 +247,9 @@ impl Agent {
                 self.owned.server_known(now);
             }
         }
+        if let Some(place) = self.gossip.place() {
+            self.owned.place(now, place);
+        }
         self.local_changed |= self.owned.finish(now, effects);
         if self.leaving.is_some() {
             self.begin_to_leave(now, effects);
@@ -363,6 +366,7 @@ impl Agent {
             checks,
             node: self.owned.node(),
             events: self.heard.recent(),
+            place: self.gossip.place(),
             health_score,
         }
     }

@@ -1,7 +1,7 @@
 //! The replicated truth of a lictor datacenter, as a pure value.
 //!
-//! A [`Store`] holds nodes, services, checks and keys. It changes only by [`Store::apply`], one [`Command`] at a time, in
-//! the order of the replicated log; every server that applies the same commands holds the same store. A clone of a store
+//! A [`Store`] holds nodes and their coordinates, services, checks and keys. It changes only by [`Store::apply`], one
+//! [`Command`] at a time, in the order of the replicated log; every server that applies the same commands holds the same store. A clone of a store
 //! is a snapshot and costs O(1). Reads are [`Query`] values, evaluated by pure functions in [`query`].
 //!
 //! What this crate never does: it opens no socket and no file, starts no thread, reads no clock, rolls no dice, and
@@ -17,6 +17,6 @@ pub mod store;
 
 pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, Register};
-pub use model::{Check, Index, KvEntry, KvRow, Node, Service, Status};
+pub use model::{Check, Coordinate, Index, KvEntry, KvRow, Node, NodeCoordinate, Service, Status};
 pub use query::{Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lictor_catalog::command::{Command, Entry, KvCommand, Register, Unreadable};
 use lictor_catalog::model::{Node, Service, Status};
-use lictor_catalog::{Check, Damaged, Index, Restore, Store};
+use lictor_catalog::{Check, Coordinate, Damaged, Index, NodeCoordinate, Restore, Store};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -43,9 +43,14 @@ fn sample() -> Vec<Entry> {
         Command::Register(Box::new(register)),
         set("a"),
         set("b"),
+        Command::Coordinate(NodeCoordinate { node: "alpha".into(), coordinate: place(0.25) }),
         Command::Kv(KvCommand::Delete { key: "b".to_owned() }),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
+}
+
+fn place(height: f64) -> Coordinate {
+    Coordinate::try_from(([0.5, -0.125, 0.0, 0.0, 0.0, 0.0, 0.0, 1e-6], height, 1.5, -0.001)).expect("finite")
 }
 
 fn sample_store() -> Store {
@@ -185,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive_damage(which in 0usize..5, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn entries_survive_damage(which in 0usize..6, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = sample()[which].encode().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -197,7 +202,7 @@ proptest! {
 
     /// Rows of any bytes under sound checksums: what a broken release might write.
     #[test]
-    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..9, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
+    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..10, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
         let mut bytes = encoded(&Store::default());
         // Keep the prologue and the header's frame, then follow with made-up frames.
         let header = 12 + 12 + u32::from_le_bytes(bytes[12..16].try_into().expect("four")) as usize;

@@ -22,6 +22,7 @@ pub(crate) mod malformed;
 mod members;
 mod monitor;
 mod operator;
+mod rtt;
 mod services;
 mod table;
 mod validate;
@@ -159,6 +160,7 @@ const VERBS: &[Verb] = &[
             ],
         )],
     ),
+    Verb::Leaf(rtt::command, rtt::run),
     Verb::Group(
         "services",
         "Registers services with the agent",

@@ -94,12 +94,15 @@ pub(crate) fn packets() -> Seeds {
     let event = wire::write(&Item::Event(sample_event()));
     let mut packet = vec![0, 0];
     assert!(wire::append(&mut packet, &event, 1400), "an event fits into a packet");
+    let mut place = vec![0, 0];
+    let item = wire::write(&Item::Place(super::vivaldi::origin()));
+    assert!(wire::append(&mut place, &item, 1400), "a place fits into a packet");
     let step = (payloads.len() - 1) as f64 / (names.len() - 1) as f64;
     names
         .into_iter()
         .enumerate()
         .map(|(at, name)| (name, payloads[(at as f64 * step) as usize].clone()))
-        .chain([("event", packet)])
+        .chain([("event", packet), ("place", place)])
         .collect()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! On top of foca's probes, suspicion and refutation come: joins that ask before they enter, tags as versioned cards,
 //! farewells that differ from failures, push/pull over TCP, a fallback probe over TCP, Lifeguard's suspicions, sealed
-//! packets, user events, and calling on the dead so that partitions heal. See [`Gossip`].
+//! packets, user events, places in the network, and calling on the dead so that partitions heal. See [`Gossip`].
 
 mod check;
 mod config;
@@ -23,6 +23,7 @@ mod swim;
 mod table;
 mod timers;
 mod user_event;
+mod vivaldi;
 pub(crate) mod wire;
 
 #[cfg(test)]

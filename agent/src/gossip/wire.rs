@@ -3,6 +3,7 @@
 
 use super::identity::{Identity, WireState};
 use super::user_event::UserEvent;
+use lictor_catalog::Coordinate;
 use lictor_catalog::model::NodeName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub(crate) enum Item {
         from: Identity,
     },
     Event(UserEvent),
+    /// Beside an ack: where the sender is.
+    Place(Coordinate),
 }
 
 /// A member went on purpose, or is to be treated as if it had.

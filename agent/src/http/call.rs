@@ -7,6 +7,7 @@ use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::http::watch::Subscription;
 use crate::local::Change;
+use crate::view::Facts;
 use bytes::Bytes;
 use lictor_catalog::{Command, Index, Query};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,16 @@ pub struct Call {
     pub body: Bytes,
     /// Who asked; absent on a unix socket.
     pub source: Option<IpAddr>,
+}
+
+impl Call {
+    /// The call with everything in it that is about the agent that was asked first, so that whoever serves it need not know
+    /// that agent.
+    #[must_use]
+    pub fn at_origin(mut self, facts: &Facts) -> Self {
+        self.params.replace("near", "_agent", &facts.node_name);
+        self
+    }
 }
 
 /// The answer to a [`Call`].
@@ -155,6 +166,8 @@ pub struct Encoding {
     pub raw: bool,
     /// A node's services as a list instead of a map (`catalog/node-services`).
     pub list: bool,
+    /// The node whose neighbours come first (`?near=`).
+    pub near: Option<String>,
     /// Compressed, once for all who take it so.
     pub gzip: bool,
     /// Which rows are left out (`?filter=`).

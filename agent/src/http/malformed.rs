@@ -158,6 +158,7 @@ fn local() -> LocalView {
         checks: Arc::new([(check.id.clone(), Arc::new(check))].into()),
         node: Arc::new(Node { name: "n1".into(), ..Node::default() }),
         events: Arc::from([]),
+        place: None,
         health_score: 0,
     }
 }
@@ -174,6 +175,7 @@ fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),

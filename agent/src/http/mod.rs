@@ -7,6 +7,7 @@ pub mod agent;
 pub mod answer;
 pub mod call;
 pub mod catalog;
+pub mod coordinate;
 pub mod event;
 pub mod filter;
 pub mod health;

@@ -8,6 +8,7 @@ use super::filter::shape::Fields;
 use crate::time::parse_duration;
 use crate::view::Facts;
 use lictor_catalog::{Index, Query};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Whether the answer is indented: `?pretty`, or always under `-dev`.
@@ -21,10 +22,10 @@ pub fn read(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Re
     read_as(context, call, query, Encoding::default())
 }
 
-/// As [`read`], for lists whose rows have these fields and can be filtered.
+/// As [`read`], for lists whose rows have these fields, and can be filtered and sorted by nearness.
 pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Fields) -> Result<Plan, Reply> {
     let filter = filter(call, fields)?.map(Arc::new);
-    read_as(context, call, query, Encoding { filter, ..Encoding::default() })
+    read_as(context, call, query, Encoding { filter, near: near(context, call), ..Encoding::default() })
 }
 
 /// As [`read`], for endpoints with a form of their own.
@@ -98,6 +99,19 @@ fn cache_control(header: &str) -> Result<(), Reply> {
         }
     }
     Ok(())
+}
+
+/// `?near=`: the node of that name, or for `_ip` the one at the client's address. `_agent` was resolved where the call came in.
+fn near(context: &Context<'_>, call: &Call) -> Option<String> {
+    match call.params.get("near")? {
+        "" => None,
+        "_ip" => {
+            let client = call.source?.to_canonical();
+            let here = |address: &str| address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical() == client);
+            context.view.store.nodes().find(|node| here(&node.address)).map(|node| node.name.to_string())
+        }
+        name => Some(name.to_owned()),
+    }
 }
 
 /// `?filter=`, compiled for rows with these fields.

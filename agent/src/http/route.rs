@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, event, health, kv, operator, status, watch};
+use super::{agent, answer, catalog, coordinate, event, health, kv, operator, status, watch};
 use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
 use std::borrow::Cow;
@@ -113,6 +113,10 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    get("/v1/coordinate/datacenters", Open, Catalog, coordinate::datacenters),
+    get("/v1/coordinate/nodes", Filtered, Catalog, coordinate::nodes),
+    get("/v1/coordinate/node/", Filtered, Catalog, coordinate::node),
+    change(Method::Put, "/v1/coordinate/update", Write(R::Node), Body::Json, coordinate::update),
     put("/v1/event/fire/", Write(R::Event), Body::Payload, event::fire),
     get("/v1/event/list", Filtered, Agent, event::list),
     get("/v1/watch", Filtered, Agent, watch::stream),

@@ -39,6 +39,7 @@ pub(crate) fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
@@ -97,6 +98,7 @@ fn local() -> LocalView {
         checks: Arc::new(checks.into_iter().map(|c| (c.id.clone(), Arc::new(c))).collect()),
         node: Arc::new(Node { name: "n1".into(), meta: strings(&[("consul-version", "1.22.0")]), ..Node::default() }),
         events: Arc::from([]),
+        place: None,
         health_score: 0,
     }
 }

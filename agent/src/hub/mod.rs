@@ -72,10 +72,13 @@ enum Shown<'a> {
 
 impl<'a> Shown<'a> {
     /// Evaluates a subject.
-    fn look(view: &View, events: &'a [Arc<UserEvent>], subject: &'a Subject) -> (Index, Self) {
+    fn look(view: &View, events: &'a [Arc<UserEvent>], subject: &'a Subject, near: Option<&str>) -> (Index, Self) {
         match subject {
             Subject::Catalog(query) => {
-                let (index, rows) = query.run(&view.store, &AllowAll);
+                let (index, mut rows) = query.run(&view.store, &AllowAll);
+                if let Some(near) = near {
+                    rows.sort_by_nearness(&view.store, near);
+                }
                 (index, Self::Rows(query, rows))
             }
             Subject::Events { name } => {
@@ -108,7 +111,7 @@ pub fn find(
     encoding: &Encoding,
     datacenter: &str,
 ) -> Found {
-    let (index, shown) = Shown::look(view, events, subject);
+    let (index, shown) = Shown::look(view, events, subject, encoding.near.as_deref());
     Found { index, encoded: shown.encode(encoding, datacenter), view: Arc::clone(view) }
 }
 
@@ -283,7 +286,7 @@ impl Hub {
     /// Evaluates a group once and answers those of its members who have not seen what it shows now.
     fn wake(&mut self, name: u64, answers: &mut Vec<(WaitId, Found)>) {
         let Some(key) = self.keys.get(&name).cloned() else { return };
-        let (index, shown) = Shown::look(&self.view, &self.events, &key.0);
+        let (index, shown) = Shown::look(&self.view, &self.events, &key.0, key.1.near.as_deref());
         self.counters.evaluations += 1;
         let Some(group) = self.groups.get_mut(&key) else { return };
         let mut encode = || {

@@ -2,9 +2,10 @@
 
 use super::{Seeds, Verdict, survives};
 use bytes::Bytes;
-use lictor_catalog::model::Weights;
+use lictor_catalog::model::{DIMENSIONS, Weights};
 use lictor_catalog::{
-    Check, Command, Deregister, Entry, Index, KvCommand, Node, Register, Restore, Service, Status, Store,
+    Check, Command, Coordinate, Deregister, Entry, Index, KvCommand, Node, NodeCoordinate, Register, Restore, Service,
+    Status, Store,
 };
 use std::collections::BTreeMap;
 
@@ -53,6 +54,7 @@ fn commands() -> Vec<Command> {
         status: Status::Passing,
         ..Check::default()
     };
+    let coordinate = Coordinate::try_from(([1e-3; DIMENSIONS], 1e-5, 1.5, -1e-4)).expect("finite");
     let set = |key: &str| KvCommand::Set { key: key.to_owned(), value: Bytes::from_static(b"value"), flags: 1 };
     vec![
         Command::Register(Box::new(Register { node, ..Register::default() })),
@@ -71,11 +73,12 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Coordinate(NodeCoordinate { node: "N1".into(), coordinate }),
     ]
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -87,6 +90,7 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "coordinate",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()
@@ -139,6 +143,9 @@ pub(super) fn snapshots() -> Seeds {
     let mut deleted = small();
     let command = Command::Kv(KvCommand::Delete { key: "a/b".to_owned() });
     deleted.apply(Index(9), &Entry { time_ms: 2, id: 0, command });
+    let mut placed = small();
+    let command = commands().pop().expect("the last places a node");
+    placed.apply(Index(9), &Entry { time_ms: 2, id: 0, command });
     let part = small().part(&lictor_catalog::Scope::Service("web".to_owned()));
     let bytes = |store: Store| store.chunks().collect::<Vec<_>>().concat();
     vec![
@@ -146,5 +153,6 @@ pub(super) fn snapshots() -> Seeds {
         ("small", bytes(small())),
         ("tombstone", bytes(deleted)),
         ("part", bytes(part)),
+        ("placed", bytes(placed)),
     ]
 }

@@ -121,6 +121,7 @@ impl Dispatcher {
     /// Answers a call that came in over HTTP, or from this agent itself.
     pub async fn serve(&self, call: Call) -> Reply {
         let begun = clock::now();
+        let call = call.at_origin(&self.handle.facts);
         let reply = match route::find(&self.handle.facts, &call) {
             Route::Answer(reply) => reply,
             Route::Route(route, rest) => {

@@ -1,12 +1,14 @@
 //! What the catalog speaks of. Plain values; nothing here knows how it is stored, sent or shown.
 
 mod check;
+mod coordinate;
 mod kv;
 mod name;
 mod node;
 mod service;
 
 pub use check::{Check, CheckDefinition, Status};
+pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, NotFinite};
 pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};
 pub use node::Node;

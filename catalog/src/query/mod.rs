@@ -4,13 +4,14 @@
 //! every query: whenever its rows change, its index rises and one of its watches is touched; and its index is never 0,
 //! which clients take for "no index" and would turn their waiting into a busy loop.
 
+mod coordinates;
 mod health;
 mod kv;
 mod nodes;
 mod services;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvRow, Node, Service, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, Service, Status, folded};
 use crate::store::{Store, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -73,6 +74,13 @@ pub enum Query {
         /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
+    /// Where every node is that has a coordinate.
+    Coordinates,
+    /// Where a node is.
+    Coordinate {
+        /// The name.
+        node: String,
+    },
     /// One key.
     KvGet {
         /// The key.
@@ -105,6 +113,8 @@ pub enum Rows {
     Instances(Vec<Instance>),
     /// Checks, by node and id.
     Checks(Vec<Arc<Check>>),
+    /// Coordinates, by node.
+    Coordinates(Vec<Arc<NodeCoordinate>>),
     /// A key; `None` when it is not there.
     KvEntry(Option<KvRow>),
     /// Keys with their values, by key.
@@ -147,6 +157,8 @@ impl Query {
             Self::HealthNode { name } => with(nodes::checks(store, name, may), Rows::Checks),
             Self::HealthChecks { service, meta } => with(health::checks(store, service, meta, may), Rows::Checks),
             Self::HealthState { state, meta } => with(health::state(store, *state, meta, may), Rows::Checks),
+            Self::Coordinates => with(coordinates::all(store, may), Rows::Coordinates),
+            Self::Coordinate { node } => with(coordinates::of_node(store, node, may), Rows::Coordinates),
             Self::KvGet { key } => with(kv::get(store, key, may), Rows::KvEntry),
             Self::KvList { prefix } => with(kv::list(store, prefix, may), Rows::KvEntries),
             Self::KvKeys { prefix, separator } => with(kv::keys(store, prefix, separator, may), Rows::Keys),
@@ -160,7 +172,7 @@ impl Query {
         match self {
             Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
             Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
-            Self::KvGet { .. } | Self::KvList { .. } => true,
+            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } => true,
             _ => false,
         }
     }
@@ -179,6 +191,7 @@ impl Query {
             | Self::HealthService { name: service, .. }
             | Self::HealthChecks { service, .. } => vec![Watch::Service(name(service))],
             Self::HealthState { meta, .. } => and_nodes(Watch::Checks, meta),
+            Self::Coordinates | Self::Coordinate { .. } => vec![Watch::Coordinates],
             Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
             Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
         }

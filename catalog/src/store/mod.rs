@@ -5,6 +5,7 @@
 
 mod apply;
 mod checks;
+mod coordinates;
 mod key;
 mod kv;
 mod nodes;
@@ -17,8 +18,9 @@ mod snapshot;
 pub use part::Scope;
 pub use restore::{Damaged, Restore};
 
-use crate::model::{Check, Index, KvRow, Node, NodeName, Service, folded};
+use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, NodeName, Service, folded};
 use checks::Checks;
+use coordinates::Coordinates;
 use kv::Kv;
 use nodes::Nodes;
 use services::Services;
@@ -37,6 +39,7 @@ pub struct Store {
     pub(crate) nodes: Nodes,
     pub(crate) services: Services,
     pub(crate) checks: Checks,
+    pub(crate) coordinates: Coordinates,
     pub(crate) kv: Kv,
 }
 
@@ -113,6 +116,12 @@ impl Store {
     /// Every check on a node, its services' checks included, by id.
     pub fn checks_of(&self, node: &str) -> impl Iterator<Item = &Arc<Check>> + use<'_> {
         self.checks.of_node(&folded(node))
+    }
+
+    /// Where a node is.
+    #[must_use]
+    pub fn coordinate(&self, node: &str) -> Option<&Arc<NodeCoordinate>> {
+        self.coordinates.get(&folded(node))
     }
 
     /// A key.
@@ -225,6 +234,8 @@ pub enum Watch {
     Service(Arc<str>),
     /// Any check at all (`health/state`).
     Checks,
+    /// Any coordinate.
+    Coordinates,
     /// One key was written or deleted. Prefix waiters are matched against it by the hub.
     Key(Arc<str>),
     /// All keys under a prefix: what a read waits for; never touched by a write as such.

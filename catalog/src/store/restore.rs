@@ -4,7 +4,7 @@ use super::Store;
 use super::kv::Tombstone;
 use super::nodes::NodeRow;
 use super::snapshot::{FORMAT, FRAME_HEAD_LEN, Header, Kind, MAGIC, PROLOGUE_LEN, Trailer};
-use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, folded};
+use crate::model::{Check, Index, KvEntry, Node, NodeCoordinate, NodeName, Service, folded};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -173,6 +173,7 @@ impl Restore {
             Kind::Names => each(rows, |(name, index): (Arc<str>, _)| self.store.services.set_name_index(name, index))?,
             Kind::Services => each(rows, |service| self.take_service(service))?,
             Kind::Checks => each(rows, |check| self.take_check(check))?,
+            Kind::Coordinates => each(rows, |placed| self.take_coordinate(placed))?,
             Kind::Keys => each(rows, |entry: KvEntry<'_>| self.store.kv.insert(entry.into()))?,
             Kind::Tombstones => each(rows, |(key, index, time_ms): (Arc<str>, _, _)| {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
@@ -194,6 +195,7 @@ impl Restore {
             services_list,
             services_extinct,
             checks,
+            coordinates,
             keys,
             tombstones,
         } = header;
@@ -202,6 +204,7 @@ impl Restore {
         (store.services.index, store.services.list_index) = (services, services_list);
         store.services.extinct = services_extinct;
         store.checks.index = checks;
+        store.coordinates.index = coordinates;
         (store.kv.index, store.kv.tombstones_index) = (keys, tombstones);
     }
 
@@ -223,6 +226,11 @@ impl Restore {
             check.service_name = service.name.clone();
         }
         self.store.checks.insert(Arc::new(check));
+    }
+
+    fn take_coordinate(&mut self, mut placed: NodeCoordinate) {
+        self.share_node(&mut placed.node);
+        self.store.coordinates.insert(Arc::new(placed));
     }
 
     /// Rows on a node share the one copy of its name, as they did in the store that was encoded.

@@ -31,18 +31,20 @@ pub(super) enum Kind {
     Names,
     Services,
     Checks,
+    Coordinates,
     Keys,
     Tombstones,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
         Self::Services,
         Self::Checks,
+        Self::Coordinates,
         Self::Keys,
         Self::Tombstones,
         Self::Trailer,
@@ -61,6 +63,7 @@ pub(super) struct Header {
     pub(super) services_list: Index,
     pub(super) services_extinct: Index,
     pub(super) checks: Index,
+    pub(super) coordinates: Index,
     pub(super) keys: Index,
     pub(super) tombstones: Index,
 }
@@ -72,6 +75,7 @@ pub(super) struct Trailer {
     pub(super) names: u64,
     pub(super) services: u64,
     pub(super) checks: u64,
+    pub(super) coordinates: u64,
     pub(super) keys: u64,
     pub(super) tombstones: u64,
     /// CRC32C of everything before the trailer's frame.
@@ -94,6 +98,7 @@ impl Store {
             }))
             .chain(payloads(Kind::Services, store.services.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Checks, store.checks.rows().clone(), |buffer, _, row| encode(buffer, row)))
+            .chain(payloads(Kind::Coordinates, store.coordinates.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Keys, store.kv.rows().clone(), |mut buffer, row, ()| {
                 buffer.extend(row.packed());
                 buffer
@@ -132,6 +137,7 @@ impl Store {
             services_list: self.services.list_index,
             services_extinct: self.services.extinct,
             checks: self.checks.index,
+            coordinates: self.coordinates.index,
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
         }
@@ -143,6 +149,7 @@ impl Store {
             names: self.services.names().len() as u64,
             services: self.services.len() as u64,
             checks: self.checks.len() as u64,
+            coordinates: self.coordinates.len() as u64,
             keys: self.kv.len() as u64,
             tombstones: self.kv.tombstones().len() as u64,
             checksum,

@@ -1,9 +1,9 @@
-//! The catalog as one would write it on a napkin: four maps, every question answered by looking at everything.
+//! The catalog as one would write it on a napkin: five maps, every question answered by looking at everything.
 
 use lictor_catalog::command::{Command, Deregister, KvCommand, Register};
 use lictor_catalog::model::{Node, Service, ServiceId, ServiceName, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
-use lictor_catalog::{Check, Index, KvEntry, KvRow, Outcome, Refusal, Status};
+use lictor_catalog::{Check, Coordinate, Index, KvEntry, KvRow, NodeCoordinate, Outcome, Refusal, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ pub(crate) struct Naive {
     nodes: BTreeMap<String, Node>,
     services: BTreeMap<(String, String), Service>,
     checks: BTreeMap<(String, String), Check>,
+    coordinates: BTreeMap<String, Coordinate>,
     kv: BTreeMap<String, KvRow>,
 }
 
@@ -41,6 +42,12 @@ impl Naive {
                 self.checks.remove(&(fold(node), fold(id)));
                 Outcome::Done
             }
+            Command::Coordinate(NodeCoordinate { node, coordinate }) => {
+                if self.nodes.contains_key(&fold(node)) {
+                    self.coordinates.insert(fold(node), *coordinate);
+                }
+                Outcome::Done
+            }
             Command::Kv(command) => self.apply_kv(index, command),
             Command::FeatureLevel(_) => Outcome::Done,
         }
@@ -53,6 +60,7 @@ impl Naive {
 
     fn forget_node(&mut self, node: &str) {
         self.nodes.remove(node);
+        self.coordinates.remove(node);
         self.services.retain(|(on, _), _| on != node);
         self.checks.retain(|(on, _), _| on != node);
     }
@@ -219,6 +227,13 @@ impl Naive {
         Rows::Checks(self.checks.values().filter(|check| wanted(check)).cloned().map(Arc::new).collect())
     }
 
+    fn placed(&self, wanted: impl Fn(&str) -> bool) -> Rows {
+        let placed = self.coordinates.iter().filter(|(name, _)| wanted(name)).map(|(name, coordinate)| {
+            Arc::new(NodeCoordinate { node: self.nodes[name].name.clone(), coordinate: *coordinate })
+        });
+        Rows::Coordinates(placed.collect())
+    }
+
     pub(crate) fn run(&self, query: &Query) -> Rows {
         match query {
             Query::Nodes { meta } => {
@@ -257,6 +272,8 @@ impl Naive {
             Query::HealthState { state, meta } => self.checks_where(|check| {
                 state.is_none_or(|state| state == check.status) && self.has_meta(&check.node, meta)
             }),
+            Query::Coordinates => self.placed(|_| true),
+            Query::Coordinate { node } => self.placed(|name| name == fold(node)),
             Query::KvGet { key } => Rows::KvEntry(self.kv.get(key).cloned()),
             Query::KvList { prefix } => {
                 let rows = self.kv.values().filter(|row| row.key().starts_with(prefix));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register};
 use lictor_catalog::model::{Node, NodeName, Service, ServiceId};
-use lictor_catalog::{Check, Index, Query, Status};
+use lictor_catalog::{Check, Coordinate, Index, NodeCoordinate, Query, Status};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -72,6 +72,13 @@ fn kv() -> impl Strategy<Value = KvCommand> {
     ]
 }
 
+fn coordinate() -> impl Strategy<Value = NodeCoordinate> {
+    (select(NODES), 0u8..3).prop_map(|(node, height)| {
+        let coordinate = Coordinate::try_from(([0.5; 8], f64::from(height), 1.5, 0.0)).expect("finite");
+        NodeCoordinate { node: node.into(), coordinate }
+    })
+}
+
 fn deregister() -> impl Strategy<Value = Deregister> {
     let node = || select(NODES).prop_map(NodeName::from);
     prop_oneof![
@@ -89,6 +96,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => register,
         2 => deregister().prop_map(Command::Deregister),
+        2 => coordinate().prop_map(Command::Coordinate),
         4 => kv().prop_map(Command::Kv),
         1 => (0u32..3).prop_map(Command::FeatureLevel),
     ]
@@ -114,6 +122,7 @@ pub(crate) fn queries() -> Vec<Query> {
     let names = ["alpha", "beta", "gamma", "nobody"].map(ToOwned::to_owned);
     let services = ["WEB", "db", "api", "nothing"].map(ToOwned::to_owned);
     let mut queries = vec![
+        Query::Coordinates,
         Query::HealthState { state: None, meta: vec![] },
         Query::HealthState { state: Some(Status::Critical), meta: zone.clone() },
     ];
@@ -132,7 +141,8 @@ pub(crate) fn queries() -> Vec<Query> {
         }
     }
     for name in names {
-        queries.extend([Query::Node { name: name.clone() }, Query::HealthNode { name }]);
+        let node = name.clone();
+        queries.extend([Query::Node { name: name.clone() }, Query::HealthNode { name }, Query::Coordinate { node }]);
     }
     for key in KEYS.iter().map(|key| (*key).to_owned()) {
         queries.extend([

@@ -462,3 +462,22 @@ fn what_is_too_large_too_much_or_makes_no_sense_is_not_fired() {
     world.run(2);
     assert_eq!(heard(&world, 2).len(), 65);
 }
+
+#[test]
+fn members_find_their_places_by_the_acks_of_their_probes() {
+    let mut world = World::cluster(31, 6);
+    world.loss = 10;
+    world.run(300);
+    let place = |n: u16| world.gossip(n).place().expect("coordinates are on");
+    for n in 2..=6 {
+        // There and back, each from 0.2 to 1 ms.
+        let round_trip = place(1).round_trip(&place(n));
+        let expected = Duration::from_micros(600)..Duration::from_micros(1800);
+        assert!(expected.contains(&round_trip), "from 1 to {n}: {round_trip:?}");
+        assert!(place(n).error() < 0.5, "{:?}", place(n));
+    }
+    let mut world = World::new(32);
+    world.setup = |config| config.coordinates = false;
+    world.grow(2);
+    assert_eq!(world.gossip(1).place(), None);
+}

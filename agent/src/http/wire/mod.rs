@@ -5,6 +5,7 @@
 
 mod agent;
 mod check;
+mod coordinate;
 mod event;
 mod go;
 mod gzip;
@@ -17,6 +18,7 @@ mod service;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use coordinate::{WireCoordinate, WirePlace};
 pub use event::{events, fired};
 pub use gzip::gzip;
 pub use hash::content_hash;
