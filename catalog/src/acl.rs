@@ -8,6 +8,8 @@ pub trait Authorizer {
     fn service_read(&self, service: &str) -> bool;
     /// Whether the key may be read.
     fn key_read(&self, key: &str) -> bool;
+    /// Whether the sessions of the node may be seen.
+    fn session_read(&self, node: &str) -> bool;
 }
 
 /// Everything is allowed: the authorizer of a datacenter without access control.
@@ -22,6 +24,9 @@ impl Authorizer for AllowAll {
         true
     }
     fn key_read(&self, _: &str) -> bool {
+        true
+    }
+    fn session_read(&self, _: &str) -> bool {
         true
     }
 }

@@ -1,6 +1,6 @@
 //! The replicated truth of a lictor datacenter, as a pure value.
 //!
-//! A [`Store`] holds nodes and their coordinates, services, checks and keys. It changes only by [`Store::apply`], one
+//! A [`Store`] holds nodes and their coordinates, services, checks, keys and sessions. It changes only by [`Store::apply`], one
 //! [`Command`] at a time, in the order of the replicated log; every server that applies the same commands holds the same store. A clone of a store
 //! is a snapshot and costs O(1). Reads are [`Query`] values, evaluated by pure functions in [`query`].
 //!
@@ -14,9 +14,11 @@ pub mod command;
 pub mod model;
 pub mod query;
 pub mod store;
+pub mod txn;
 
 pub use acl::{AllowAll, Authorizer};
-pub use command::{Command, Deregister, Entry, KvCommand, Register};
-pub use model::{Check, Coordinate, Index, KvEntry, KvRow, Node, NodeCoordinate, Service, Status};
+pub use command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
+pub use model::{Check, Coordinate, Index, KvEntry, KvRow, Node, NodeCoordinate, Sequencer, Service, Session, Status};
 pub use query::{Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};
+pub use txn::{Txn, TxnFailure, TxnFault, TxnLook, TxnOp, TxnPut, TxnResult, TxnRow, TxnThing};

@@ -1,9 +1,9 @@
 //! What is written to disks and wires: formats pinned by stored bytes, and readers that believe nothing.
 
 use bytes::Bytes;
-use lictor_catalog::command::{Command, Entry, KvCommand, Register, Unreadable};
-use lictor_catalog::model::{Node, Service, Status};
-use lictor_catalog::{Check, Coordinate, Damaged, Index, NodeCoordinate, Restore, Store};
+use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand, Unreadable};
+use lictor_catalog::model::{Behavior, Node, Sequencer, Service, ServiceCheck, Session, Status, Ttl};
+use lictor_catalog::{Check, Coordinate, Damaged, Index, NodeCoordinate, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -38,6 +38,22 @@ fn sample() -> Vec<Entry> {
     };
     let set =
         |key: &str| Command::Kv(KvCommand::Set { key: key.to_owned(), value: Bytes::from_static(b"value"), flags: 42 });
+    let create = |id| {
+        Command::Session(SessionCommand::Create(Box::new(Session {
+            id: Uuid::from_u128(id),
+            name: "lock".to_owned(),
+            node: "alpha".into(),
+            service_checks: vec![ServiceCheck { id: "c".into(), namespace: "n".to_owned() }],
+            lock_delay: Duration::from_secs(15),
+            behavior: Behavior::Delete,
+            ttl: Ttl { span: Duration::from_secs(90), text: "90s".to_owned() },
+            ..Session::default()
+        })))
+    };
+    let lock = |key: &str, id| {
+        let (value, session) = (Bytes::from_static(b"held"), Uuid::from_u128(id));
+        Command::Kv(KvCommand::Acquire { key: key.to_owned(), value, flags: 1, session })
+    };
     let commands = [
         Command::FeatureLevel(1),
         Command::Register(Box::new(register)),
@@ -45,6 +61,26 @@ fn sample() -> Vec<Entry> {
         set("b"),
         Command::Coordinate(NodeCoordinate { node: "alpha".into(), coordinate: place(0.25) }),
         Command::Kv(KvCommand::Delete { key: "b".to_owned() }),
+        create(1),
+        create(2),
+        lock("c", 1),
+        lock("d", 2),
+        Command::Fenced(Box::new(Sequencer { key: "d".to_owned(), lock_index: 1, session: Uuid::from_u128(2) }), {
+            KvCommand::Delete { key: "b".to_owned() }
+        }),
+        Command::Session(SessionCommand::Renew(Uuid::from_u128(1))),
+        Command::Session(SessionCommand::Expire { id: Uuid::from_u128(1), renewed_ms: 1 }),
+        Command::Session(SessionCommand::Destroy(Uuid::from_u128(2))),
+        Command::Txn(Txn {
+            fence: None,
+            ops: vec![
+                TxnOp::Look(TxnLook::KeyOrEmpty("a".to_owned())),
+                TxnOp::Kv(KvCommand::Cas { key: "a".to_owned(), value: Bytes::new(), flags: 1, index: Index(3) }),
+                TxnOp::Put(TxnPut::Node(Box::new(Node { name: "beta".into(), ..Node::default() })), Some(Index(0))),
+                TxnOp::Remove(Deregister::Node("beta".into()), None),
+            ],
+        }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
 }
@@ -190,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive_damage(which in 0usize..6, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn entries_survive_damage(which in 0usize..16, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = sample()[which].encode().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

@@ -28,14 +28,22 @@ pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Field
     read_as(context, call, query, Encoding { filter, near: near(context, call), ..Encoding::default() })
 }
 
-/// As [`read`], for endpoints with a form of their own.
-pub fn read_as(context: &Context<'_>, call: &Call, query: Query, form: Encoding) -> Result<Plan, Reply> {
+/// As [`read`], for endpoints with an encoding of their own.
+pub fn read_as(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Plan, Reply> {
+    let blocking = blocking(context.facts, call)?;
+    Ok(Plan::Read(Read { blocking, ..at_once(context, call, query, encoding)? }))
+}
+
+/// As [`read`], for endpoints that never block.
+pub fn read_now(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Reply> {
+    at_once(context, call, query, Encoding::default()).map(Plan::Read)
+}
+
+fn at_once(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Read, Reply> {
     own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
     cache_control(&call.cache_control)?;
-    let blocking = blocking(context.facts, call)?;
-    let consistency = consistency(context, call)?;
-    let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..form };
-    Ok(Plan::Read(Read { subject: Subject::Catalog(query), encoding, consistency, blocking }))
+    let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..encoding };
+    Ok(Read { subject: Subject::Catalog(query), encoding, consistency: consistency(context, call)?, blocking: None })
 }
 
 /// Refuses a datacenter that is not ours; an empty name means ours.

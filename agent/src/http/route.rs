@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, coordinate, event, health, kv, operator, status, watch};
+use super::{agent, answer, catalog, coordinate, event, health, kv, lock, operator, session, status, txn, watch};
 use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
 use std::borrow::Cow;
@@ -46,6 +46,7 @@ pub enum Resource {
     Node,
     Service,
     Key,
+    Session,
     Operator,
     Event,
 }
@@ -53,7 +54,7 @@ pub enum Resource {
 /// What body a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Not looked at.
+    /// Not looked at, and not refused either: clients send `{}` where nothing is asked for.
     None,
     /// A JSON document.
     Json,
@@ -61,6 +62,8 @@ pub enum Body {
     KvValue,
     /// What an event carries.
     Payload,
+    /// The operations of a transaction (`limits.txn_max_req_len`).
+    Transaction,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -71,10 +74,10 @@ impl Body {
     #[must_use]
     pub const fn max(self, facts: &Facts) -> usize {
         match self {
-            Self::None => 0,
-            Self::Json => JSON_MAX,
+            Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
             Self::Payload => EVENT_MAX,
+            Self::Transaction => facts.txn_max,
         }
     }
 }
@@ -105,6 +108,14 @@ pub static ROUTES: &[Route] = &[
     get("/v1/kv/", Read(R::Key), Catalog, kv::get),
     change(Method::Put, "/v1/kv/", Write(R::Key), Body::KvValue, kv::put),
     change(Method::Delete, "/v1/kv/", Write(R::Key), Body::None, kv::delete),
+    get("/v1/lock/sequencer/", Read(R::Key), Catalog, lock::sequencer),
+    change(Method::Put, "/v1/session/create", Write(R::Session), Body::Json, session::create),
+    change(Method::Put, "/v1/session/destroy/", Write(R::Session), Body::None, session::destroy),
+    change(Method::Put, "/v1/session/renew/", Write(R::Session), Body::None, session::renew),
+    get("/v1/session/info/", Filtered, Catalog, session::info),
+    get("/v1/session/node/", Filtered, Catalog, session::of_node),
+    get("/v1/session/list", Filtered, Catalog, session::list),
+    change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),
@@ -205,7 +216,8 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
 pub fn body_max(facts: &Facts, method: Method, path: &str) -> usize {
     longest(path)
         .and_then(|pattern| ROUTES.iter().find(|route| route.pattern == pattern && route.method == method))
-        .map_or(0, |route| route.body.max(facts))
+        .map_or(Body::None, |route| route.body)
+        .max(facts)
 }
 
 fn longest(path: &str) -> Option<&'static str> {

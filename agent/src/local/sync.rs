@@ -351,7 +351,12 @@ impl Sync {
             }
             Command::Coordinate(placed) => remote.place = Some(placed.coordinate),
             // Anti-entropy writes nothing else.
-            Command::Deregister(Deregister::Node(_)) | Command::Kv(_) | Command::FeatureLevel(_) => {}
+            Command::Deregister(Deregister::Node(_))
+            | Command::Kv(_)
+            | Command::Fenced(..)
+            | Command::Txn(_)
+            | Command::Session(_)
+            | Command::FeatureLevel(_) => {}
         }
     }
 

@@ -2,12 +2,14 @@
 
 use super::{Seeds, Verdict, survives};
 use bytes::Bytes;
-use lictor_catalog::model::{DIMENSIONS, Weights};
+use lictor_catalog::model::{DIMENSIONS, Ttl, Weights};
 use lictor_catalog::{
-    Check, Command, Coordinate, Deregister, Entry, Index, KvCommand, Node, NodeCoordinate, Register, Restore, Service,
-    Status, Store,
+    Check, Command, Coordinate, Deregister, Entry, Index, KvCommand, Node, NodeCoordinate, Register, Restore,
+    Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// An entry: applying it is total, the same everywhere, and leaves a store that a snapshot carries whole.
 pub(super) fn entry(bytes: &[u8]) -> Verdict {
@@ -24,14 +26,25 @@ pub(super) fn entry(bytes: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// A node, a service and a check that commands can meet.
+/// The text by which a holder of a lock proves that it is one.
+pub(super) fn sequencer(bytes: &[u8]) -> Verdict {
+    let read = |bytes: &[u8]| str::from_utf8(bytes).unwrap_or_default().parse::<Sequencer>();
+    let sequencer = read(bytes).map_err(|bad| bad.to_string())?;
+    assert_eq!(sequencer.to_string().as_bytes(), bytes, "one sequencer has one text");
+    survives(&sequencer, Sequencer::to_string, read);
+    Ok(())
+}
+
+/// A node, a service, a check and a session with a lock that commands can meet.
 pub(crate) fn small() -> Store {
     let mut store = Store::default();
-    for (at, command) in commands().into_iter().take(3).enumerate() {
+    for (at, command) in commands().into_iter().take(5).enumerate() {
         store.apply(Index(at as u64 + 1), &Entry { time_ms: 1, id: 1, command });
     }
     store
 }
+
+const SESSION: Uuid = Uuid::from_u128(5);
 
 fn commands() -> Vec<Command> {
     let node = Node { name: "n1".into(), address: "10.0.0.1".to_owned(), ..Node::default() };
@@ -55,6 +68,14 @@ fn commands() -> Vec<Command> {
         ..Check::default()
     };
     let coordinate = Coordinate::try_from(([1e-3; DIMENSIONS], 1e-5, 1.5, -1e-4)).expect("finite");
+    let session = Session {
+        id: SESSION,
+        node: "n1".into(),
+        node_checks: vec!["service:web".into()],
+        lock_delay: Duration::from_secs(15),
+        ttl: Ttl { span: Duration::from_secs(20), text: "10s".to_owned() },
+        ..Session::default()
+    };
     let set = |key: &str| KvCommand::Set { key: key.to_owned(), value: Bytes::from_static(b"value"), flags: 1 };
     vec![
         Command::Register(Box::new(Register { node, ..Register::default() })),
@@ -65,6 +86,13 @@ fn commands() -> Vec<Command> {
             checks: vec![check],
         })),
         Command::Kv(set("a/b")),
+        Command::Session(SessionCommand::Create(Box::new(session))),
+        Command::Kv(KvCommand::Acquire { key: "a/l".to_owned(), value: Bytes::new(), flags: 1, session: SESSION }),
+        Command::Kv(KvCommand::Release { key: "a/l".to_owned(), value: Bytes::new(), flags: 1, session: SESSION }),
+        Command::Fenced(Box::new(Sequencer { key: "a/l".to_owned(), lock_index: 1, session: SESSION }), set("a")),
+        Command::Session(SessionCommand::Renew(SESSION)),
+        Command::Session(SessionCommand::Expire { id: SESSION, renewed_ms: 1 }),
+        Command::Session(SessionCommand::Destroy(SESSION)),
         Command::Kv(KvCommand::Cas { key: "a".to_owned(), value: Bytes::new(), flags: u64::MAX, index: Index(3) }),
         Command::Kv(KvCommand::Delete { key: "a/b".to_owned() }),
         Command::Kv(KvCommand::DeleteCas { key: "a/b".to_owned(), index: Index(3) }),
@@ -73,15 +101,24 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
         Command::Coordinate(NodeCoordinate { node: "N1".into(), coordinate }),
     ]
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 21] = [
         "register_node",
         "register_service",
         "kv_set",
+        "session_create",
+        "kv_acquire",
+        "kv_release",
+        "kv_fenced",
+        "session_renew",
+        "session_expire",
+        "session_destroy",
         "kv_cas",
         "kv_delete",
         "kv_delete_cas",
@@ -90,6 +127,8 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "txn",
+        "kv_sequence",
         "coordinate",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());

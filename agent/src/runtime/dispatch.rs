@@ -302,7 +302,7 @@ impl Dispatcher {
         let blocking = way.call.params.has("index");
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
-        let forwarded = Forwarded { call: way.call.clone(), hops: way.hops + 1, budget_ms };
+        let forwarded = Forwarded::of(way.call, &self.handle.facts.node_name, way.hops + 1, budget_ms);
         // On the heap: a call that is not passed on, as most that wait at a server, need not have room for it.
         let answered = Box::pin(self.client.call(to, &forwarded, blocking)).await;
         self.passed(answered.is_ok());
@@ -326,7 +326,7 @@ impl Dispatcher {
     async fn propose(&self, way: &Way<'_>, command: Command, how: WriteAnswer) -> Attempt<Reply> {
         let pretty = options::pretty(&self.handle.facts, way.call);
         let proposed = forward::proposed(self.handle.write(command, way.deadline).await);
-        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty))
+        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty, &self.handle.facts.datacenter))
     }
 
     async fn survey(&self, survey: Survey, call: &Call, view: &View) -> Reply {

@@ -226,17 +226,22 @@ impl Replica {
         }
     }
 
+    /// The log's time now; `None` unless this server leads and may propose.
+    #[must_use]
+    pub fn log_time(&self, now: Instant) -> Option<u64> {
+        let clock = self.clock.filter(|clock| clock.epoch == self.status.epoch && self.settled())?;
+        Some(clock.now_ms(now))
+    }
+
     /// Proposes for the leader itself; nobody waits for the answer.
     pub fn propose(&mut self, command: Command, now: Instant) -> Result<(Index, u64), Unserved> {
         if self.disk_full || self.writes.len() >= WRITES_MAX {
             return Err(Unserved::Busy);
         }
-        let Some(clock) = self.clock.filter(|clock| clock.epoch == self.status.epoch && self.settled()) else {
-            return Err(Unserved::NoLeader);
-        };
+        let Some(time_ms) = self.log_time(now) else { return Err(Unserved::NoLeader) };
         let id = self.next_write;
         self.next_write = id.wrapping_add(1);
-        let entry = Entry { time_ms: clock.now_ms(now), id, command };
+        let entry = Entry { time_ms, id, command };
         match self.engine.propose(entry.encode()) {
             Ok(index) => Ok((index, id)),
             Err(Refused::NotLeader(_)) => Err(Unserved::NoLeader),

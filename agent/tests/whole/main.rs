@@ -12,6 +12,8 @@ mod endpoint;
 mod events;
 mod faces;
 mod faults;
+mod locks;
 mod operate;
 mod road;
+mod txn;
 mod watch;

@@ -6,6 +6,7 @@ mod kv;
 mod name;
 mod node;
 mod service;
+mod session;
 
 pub use check::{Check, CheckDefinition, Status};
 pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, NotFinite};
@@ -13,6 +14,7 @@ pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};
 pub use node::Node;
 pub use service::{Connect, Locality, Service, ServiceAddress, ServiceKind, Weights};
+pub use session::{BadSequencer, Behavior, LOCK_DELAY_MAX, Sequencer, ServiceCheck, Session, Ttl};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -34,7 +34,9 @@ impl Rows {
             | Self::Coordinates(_)
             | Self::KvEntry(_)
             | Self::KvEntries(_)
-            | Self::Keys(_) => {}
+            | Self::Keys(_)
+            | Self::Sessions(_)
+            | Self::Txn(_) => {}
         }
     }
 }

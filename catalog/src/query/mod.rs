@@ -9,13 +9,17 @@ mod health;
 mod kv;
 mod nodes;
 mod services;
+mod sessions;
+mod txn;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, Service, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
+use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A read of the catalog, as a value. Names are compared case-blind. `meta` pairs and `tags` must all match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +102,23 @@ pub enum Query {
         /// Where to cut.
         separator: String,
     },
+    /// One session.
+    Session {
+        /// The id.
+        id: Uuid,
+    },
+    /// The sessions of a node.
+    SessionsOfNode {
+        /// The name.
+        node: String,
+    },
+    /// Every session.
+    Sessions,
+    /// A transaction that only looks.
+    Txn {
+        /// Its operations.
+        looks: Vec<TxnLook>,
+    },
 }
 
 /// What a [`Query`] found. Rows are shared with the store, not copied.
@@ -121,6 +142,10 @@ pub enum Rows {
     KvEntries(Vec<KvRow>),
     /// Keys alone, in order.
     Keys(Vec<String>),
+    /// Sessions, by id.
+    Sessions(Vec<Arc<Session>>),
+    /// What a transaction found.
+    Txn(TxnResult),
 }
 
 /// One instance of a service, its node, and the checks that speak of either.
@@ -162,6 +187,10 @@ impl Query {
             Self::KvGet { key } => with(kv::get(store, key, may), Rows::KvEntry),
             Self::KvList { prefix } => with(kv::list(store, prefix, may), Rows::KvEntries),
             Self::KvKeys { prefix, separator } => with(kv::keys(store, prefix, separator, may), Rows::Keys),
+            Self::Session { id } => with(sessions::one(store, *id, may), Rows::Sessions),
+            Self::SessionsOfNode { node } => with(sessions::of_node(store, node, may), Rows::Sessions),
+            Self::Sessions => with(sessions::all(store, may), Rows::Sessions),
+            Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
     }
 
@@ -194,6 +223,8 @@ impl Query {
             Self::Coordinates | Self::Coordinate { .. } => vec![Watch::Coordinates],
             Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
             Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
+            Self::Session { .. } | Self::SessionsOfNode { .. } | Self::Sessions => vec![Watch::Sessions],
+            Self::Txn { looks } => looks.iter().map(txn::watch).collect(),
         }
     }
 }

@@ -6,24 +6,33 @@
 mod apply;
 mod checks;
 mod coordinates;
+mod delays;
 mod key;
 mod kv;
+mod locks;
 mod nodes;
 mod part;
 mod register;
 mod restore;
 mod services;
+mod sessions;
 mod snapshot;
+mod txn;
 
 pub use part::Scope;
 pub use restore::{Damaged, Restore};
+pub(crate) use txn::each;
 
-use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, NodeName, Service, folded};
+use crate::command::SessionCommand;
+use crate::model::{Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, Sequencer, Service, Session, folded};
+use crate::txn::TxnResult;
 use checks::Checks;
 use coordinates::Coordinates;
+use delays::Delays;
 use kv::Kv;
 use nodes::Nodes;
 use services::Services;
+use sessions::Sessions;
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -41,6 +50,8 @@ pub struct Store {
     pub(crate) checks: Checks,
     pub(crate) coordinates: Coordinates,
     pub(crate) kv: Kv,
+    pub(crate) sessions: Sessions,
+    delays: Delays,
 }
 
 impl Store {
@@ -71,6 +82,7 @@ impl Store {
             instances: self.services.len(),
             checks: self.checks.len(),
             keys: self.kv.len(),
+            sessions: self.sessions.len(),
         }
     }
 
@@ -129,6 +141,17 @@ impl Store {
     pub fn key(&self, key: &str) -> Option<&KvRow> {
         self.kv.get(key)
     }
+
+    /// A session that lives.
+    #[must_use]
+    pub fn session(&self, id: Uuid) -> Option<&Arc<Session>> {
+        self.sessions.get(id).map(|row| &row.session)
+    }
+
+    /// What ends the sessions whose time to live is over at this log time.
+    pub fn expiries(&self, now_ms: u64) -> impl Iterator<Item = SessionCommand> {
+        self.sessions.due(now_ms).map(|row| SessionCommand::Expire { id: row.session.id, renewed_ms: row.renewed_ms })
+    }
 }
 
 /// How many rows a store holds.
@@ -144,6 +167,8 @@ pub struct Sizes {
     pub checks: usize,
     /// Keys.
     pub keys: usize,
+    /// Sessions.
+    pub sessions: usize,
 }
 
 /// Sizes only: a store may hold a million rows.
@@ -173,8 +198,14 @@ pub struct Applied {
 pub enum Outcome {
     /// Done, or nothing needed doing.
     Done,
-    /// A compare-and-set: whether it matched.
+    /// A compare-and-set, or a lock: whether it matched, or was taken or given back.
     Matched(bool),
+    /// A session was made or renewed; `None`: there is none to renew.
+    Session(Option<Arc<Session>>),
+    /// A sequential key was created: this one.
+    Key(String),
+    /// A transaction was done, or failed; then nothing was changed.
+    Txn(TxnResult),
     /// The command makes no sense against this state; nothing was changed.
     Refused(Refusal),
 }
@@ -210,6 +241,35 @@ pub enum Refusal {
         /// The id of the node that has it.
         holder: Uuid,
     },
+    /// A session is to need a check that its node does not have.
+    MissingCheck {
+        /// The check.
+        check: CheckId,
+    },
+    /// A session is to need a check that is critical.
+    CriticalCheck {
+        /// The check.
+        check: CheckId,
+    },
+    /// There is a session with this id already.
+    SessionTaken {
+        /// The id.
+        id: Uuid,
+    },
+    /// There is no session with this id that could lock anything.
+    MissingSession {
+        /// The id.
+        id: Uuid,
+    },
+    /// Every number that a sequential key can have has been given.
+    NumbersSpent,
+    /// The lock that a sequencer speaks of has passed to somebody else, or to nobody.
+    StaleSequencer {
+        /// The key that was locked.
+        key: String,
+        /// The sequencer of who holds it now.
+        holder: Option<Box<Sequencer>>,
+    },
 }
 
 /// What a batch of commands changed: the keys under which waiting reads are found.
@@ -238,6 +298,8 @@ pub enum Watch {
     Coordinates,
     /// One key was written or deleted. Prefix waiters are matched against it by the hub.
     Key(Arc<str>),
+    /// Any session came or went.
+    Sessions,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
 }

@@ -3,8 +3,9 @@
 use super::Store;
 use super::kv::Tombstone;
 use super::nodes::NodeRow;
+use super::sessions::SessionRow;
 use super::snapshot::{FORMAT, FRAME_HEAD_LEN, Header, Kind, MAGIC, PROLOGUE_LEN, Trailer};
-use crate::model::{Check, Index, KvEntry, Node, NodeCoordinate, NodeName, Service, folded};
+use crate::model::{Check, Index, KvEntry, Node, NodeCoordinate, NodeName, Service, Session, folded};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -178,6 +179,8 @@ impl Restore {
             Kind::Tombstones => each(rows, |(key, index, time_ms): (Arc<str>, _, _)| {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
             })?,
+            Kind::Sessions => each(rows, |(session, renewed_ms)| self.take_session(session, renewed_ms))?,
+            Kind::Delays => each(rows, |(key, until_ms)| self.store.delays.insert(key, until_ms))?,
             Kind::Trailer => self.take_trailer(&one(rows)?)?,
         }
         Ok(())
@@ -198,6 +201,8 @@ impl Restore {
             coordinates,
             keys,
             tombstones,
+            sessions,
+            next_number,
         } = header;
         (store.index, store.time_ms, store.feature_level, store.scope) = (index, time_ms, feature_level, scope);
         store.nodes.index = nodes;
@@ -205,7 +210,8 @@ impl Restore {
         store.services.extinct = services_extinct;
         store.checks.index = checks;
         store.coordinates.index = coordinates;
-        (store.kv.index, store.kv.tombstones_index) = (keys, tombstones);
+        (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
+        store.sessions.index = sessions;
     }
 
     fn take_node(&mut self, node: Node, index: Index) {
@@ -231,6 +237,11 @@ impl Restore {
     fn take_coordinate(&mut self, mut placed: NodeCoordinate) {
         self.share_node(&mut placed.node);
         self.store.coordinates.insert(Arc::new(placed));
+    }
+
+    fn take_session(&mut self, mut session: Session, renewed_ms: u64) {
+        self.share_node(&mut session.node);
+        self.store.sessions.insert(SessionRow { session: Arc::new(session), renewed_ms });
     }
 
     /// Rows on a node share the one copy of its name, as they did in the store that was encoded.

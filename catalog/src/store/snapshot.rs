@@ -34,11 +34,13 @@ pub(super) enum Kind {
     Coordinates,
     Keys,
     Tombstones,
+    Sessions,
+    Delays,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -47,6 +49,8 @@ impl Kind {
         Self::Coordinates,
         Self::Keys,
         Self::Tombstones,
+        Self::Sessions,
+        Self::Delays,
         Self::Trailer,
     ];
 }
@@ -66,6 +70,8 @@ pub(super) struct Header {
     pub(super) coordinates: Index,
     pub(super) keys: Index,
     pub(super) tombstones: Index,
+    pub(super) sessions: Index,
+    pub(super) next_number: u64,
 }
 
 /// By which a snapshot is known to be whole.
@@ -78,6 +84,8 @@ pub(super) struct Trailer {
     pub(super) coordinates: u64,
     pub(super) keys: u64,
     pub(super) tombstones: u64,
+    pub(super) sessions: u64,
+    pub(super) delays: u64,
     /// CRC32C of everything before the trailer's frame.
     pub(super) checksum: u32,
 }
@@ -105,6 +113,12 @@ impl Store {
             }))
             .chain(payloads(Kind::Tombstones, store.kv.tombstones().clone(), |buffer, key, row| {
                 encode(buffer, &(key, row.index, row.time_ms))
+            }))
+            .chain(payloads(Kind::Sessions, store.sessions.rows().clone(), |buffer, _, row| {
+                encode(buffer, &(&row.session, row.renewed_ms))
+            }))
+            .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
+                encode(buffer, &(key, until_ms))
             }));
         let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
         let mut checksum = 0;
@@ -140,6 +154,8 @@ impl Store {
             coordinates: self.coordinates.index,
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
+            sessions: self.sessions.index,
+            next_number: self.kv.next_number,
         }
     }
 
@@ -152,6 +168,8 @@ impl Store {
             coordinates: self.coordinates.len() as u64,
             keys: self.kv.len() as u64,
             tombstones: self.kv.tombstones().len() as u64,
+            sessions: self.sessions.len() as u64,
+            delays: self.delays.rows().len() as u64,
             checksum,
         }
     }

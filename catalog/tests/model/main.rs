@@ -50,7 +50,7 @@ proptest! {
             let world = naive.clone();
             let index = Index(at as u64 + 10);
             let applied = store.apply(index, entry);
-            let outcome = naive.apply(index, &entry.command);
+            let outcome = naive.apply(index, store.time_ms(), &entry.command);
             prop_assert_eq!(&applied.outcome, &outcome, "{:?}", entry);
             let sorted = applied.touched.watches.is_sorted_by(|a, b| a < b);
             prop_assert!(sorted, "touched is sorted and has no duplicates: {:?}", applied.touched);

@@ -15,6 +15,8 @@ mod metrics;
 mod node;
 mod rows;
 mod service;
+mod session;
+mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
@@ -24,6 +26,8 @@ pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
+pub use session::{WireId, WireSession};
+pub use txn::{transaction, transaction_failed};
 
 use super::Context;
 use super::call::{Call, Reply};
@@ -53,10 +57,16 @@ impl Encoded {
     }
 }
 
+/// Any value as JSON, indented or not.
+#[must_use]
+pub fn shown<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Vec<u8> {
+    go::to_vec(value, pretty, 512)
+}
+
 /// Any value as JSON, indented if the call or the agent asks for it.
 #[must_use]
 pub fn json<T: Serialize + ?Sized>(context: &Context<'_>, call: &Call, value: &T) -> Vec<u8> {
-    go::to_vec(value, options::pretty(context.facts, call), 512)
+    shown(value, options::pretty(context.facts, call))
 }
 
 /// A reply with any value as JSON.

@@ -2,11 +2,12 @@
 
 use super::check::WireCheck;
 use super::coordinate::WirePlace;
-use super::kv::WireKv;
+use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
 use super::service::{CatalogService, WireService};
-use super::{Each, Encoded, go, gzip};
-use crate::http::call::Encoding;
+use super::session::WireSession;
+use super::{Each, Encoded, go, gzip, txn};
+use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
 use lictor_catalog::model::{Check, KvEntry, KvRow, Service};
@@ -46,11 +47,13 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
         }
         Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
-        Rows::Node(None) if encoding.list => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) if encoding.form == Form::List => {
+            go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64)
+        }
         Rows::Node(None) => go::to_vec(&(), pretty, 8),
         Rows::Node(Some((node, services))) => {
             let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
-            if encoding.list {
+            if encoding.form == Form::List {
                 go::to_vec(&NodeList { node: Some(node), services }, pretty, capacity)
             } else {
                 go::to_vec(&NodeMap { node, services: ServiceMap(services) }, pretty, capacity)
@@ -74,7 +77,11 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             go::to_vec(&shown, pretty, rows.len() * ROW + 2)
         }
         Rows::KvEntry(None) => return Encoded::not_found(),
-        Rows::KvEntry(Some(row)) if encoding.raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Sequencer => match WireSequencer::of(&row.entry()) {
+            Some(shown) => go::to_vec(&shown, pretty, 2 * row.key().len() + 256),
+            None => return Encoded::not_found(),
+        },
         Rows::KvEntry(Some(row)) => go::to_vec(&[WireKv::from(row.entry())], pretty, size(&row.entry())),
         Rows::KvEntries(rows) if rows.is_empty() => return Encoded::not_found(),
         Rows::KvEntries(rows) => {
@@ -86,6 +93,11 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Txn(result) => return txn::transaction(result, pretty, datacenter),
+        Rows::Sessions(sessions) => {
+            let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
+            go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
+        }
     };
     Encoded::json(body)
 }
@@ -103,7 +115,13 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
             instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
-        Rows::Node(None) | Rows::Coordinates(_) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) => {}
+        Rows::Node(None)
+        | Rows::Coordinates(_)
+        | Rows::KvEntry(_)
+        | Rows::KvEntries(_)
+        | Rows::Keys(_)
+        | Rows::Sessions(_)
+        | Rows::Txn(_) => {}
     }
     rows
 }
