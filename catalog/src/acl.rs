@@ -10,6 +10,8 @@ pub trait Authorizer {
     fn key_read(&self, key: &str) -> bool;
     /// Whether the sessions of the node may be seen.
     fn session_read(&self, node: &str) -> bool;
+    /// Whether the prepared query may be seen.
+    fn query_read(&self, name: &str) -> bool;
 }
 
 /// Everything is allowed: the authorizer of a datacenter without access control.
@@ -27,6 +29,9 @@ impl Authorizer for AllowAll {
         true
     }
     fn session_read(&self, _: &str) -> bool {
+        true
+    }
+    fn query_read(&self, _: &str) -> bool {
         true
     }
 }

@@ -3,7 +3,9 @@
 //! An entry of the log is an [`Entry`]: the time its batch was proposed at, an id by which the proposer finds the answer,
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
-use crate::model::{Check, CheckId, Index, Node, NodeCoordinate, NodeName, Sequencer, Service, ServiceId, Session};
+use crate::model::{
+    Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session,
+};
 use crate::txn::Txn;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,8 @@ pub enum Command {
     Txn(Txn),
     /// A session comes, is renewed or goes.
     Session(SessionCommand),
+    /// A prepared query comes, changes or goes.
+    Prepared(PreparedCommand),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
     /// A node is placed. One that is not there is left out.
@@ -181,6 +185,17 @@ pub enum SessionCommand {
         /// When it was renewed last, as the proposer knew.
         renewed_ms: u64,
     },
+}
+
+/// A change of prepared queries. Their indexes are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreparedCommand {
+    /// Makes it.
+    Create(Box<PreparedQuery>),
+    /// Puts it in place of the one with its id, which must be there.
+    Update(Box<PreparedQuery>),
+    /// Removes it; it must be there.
+    Delete(Uuid),
 }
 
 /// An entry that this release cannot read. The server that meets one must stop.

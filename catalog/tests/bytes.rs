@@ -1,9 +1,16 @@
 //! What is written to disks and wires: formats pinned by stored bytes, and readers that believe nothing.
 
 use bytes::Bytes;
-use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand, Unreadable};
-use lictor_catalog::model::{Behavior, Node, Sequencer, Service, ServiceCheck, Session, Status, Ttl};
-use lictor_catalog::{Check, Coordinate, Damaged, Index, NodeCoordinate, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
+use lictor_catalog::command::{
+    Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand, Unreadable,
+};
+use lictor_catalog::model::{
+    Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
+    Template, Ttl,
+};
+use lictor_catalog::{
+    Check, Coordinate, Damaged, Index, NodeCoordinate, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -54,6 +61,32 @@ fn sample() -> Vec<Entry> {
         let (value, session) = (Bytes::from_static(b"held"), Uuid::from_u128(id));
         Command::Kv(KvCommand::Acquire { key: key.to_owned(), value, flags: 1, session })
     };
+    let prepared = |id, session| {
+        let failover = Failover {
+            nearest: 2,
+            datacenters: vec!["dc2".to_owned()],
+            targets: vec![FailoverTarget { peer: "p".to_owned(), datacenter: String::new() }],
+        };
+        let service = ServiceQuery {
+            service: "${name.suffix}".to_owned(),
+            failover,
+            ignore_checks: vec!["c".to_owned()],
+            near: "_agent".to_owned(),
+            tags: vec!["!v1".to_owned()],
+            node_meta: [("zone".to_owned(), "x".to_owned())].into(),
+            ..ServiceQuery::default()
+        };
+        Box::new(PreparedQuery {
+            id: Uuid::from_u128(id),
+            name: format!("geo-{id}"),
+            session,
+            token: "t".to_owned(),
+            template: Some(Template { regexp: ".".to_owned(), remove_empty_tags: true }),
+            service,
+            dns_ttl: Ttl { span: Duration::from_secs(10), text: "10s".to_owned() },
+            ..PreparedQuery::default()
+        })
+    };
     let commands = [
         Command::FeatureLevel(1),
         Command::Register(Box::new(register)),
@@ -68,6 +101,10 @@ fn sample() -> Vec<Entry> {
         Command::Fenced(Box::new(Sequencer { key: "d".to_owned(), lock_index: 1, session: Uuid::from_u128(2) }), {
             KvCommand::Delete { key: "b".to_owned() }
         }),
+        Command::Prepared(PreparedCommand::Create(prepared(1, None))),
+        Command::Prepared(PreparedCommand::Create(prepared(2, Some(Uuid::from_u128(2))))),
+        Command::Prepared(PreparedCommand::Update(prepared(1, Some(Uuid::from_u128(1))))),
+        Command::Prepared(PreparedCommand::Delete(Uuid::from_u128(2))),
         Command::Session(SessionCommand::Renew(Uuid::from_u128(1))),
         Command::Session(SessionCommand::Expire { id: Uuid::from_u128(1), renewed_ms: 1 }),
         Command::Session(SessionCommand::Destroy(Uuid::from_u128(2))),
@@ -238,7 +275,7 @@ proptest! {
 
     /// Rows of any bytes under sound checksums: what a broken release might write.
     #[test]
-    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..10, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
+    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..13, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
         let mut bytes = encoded(&Store::default());
         // Keep the prologue and the header's frame, then follow with made-up frames.
         let header = 12 + 12 + u32::from_le_bytes(bytes[12..16].try_into().expect("four")) as usize;

@@ -1,10 +1,10 @@
 //! The rules of Consul, one scene at a time: what is refused, what moves which index, what wakes whom.
 
-use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
-use lictor_catalog::model::{Node, Service};
+use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
+use lictor_catalog::model::{Node, Service, ServiceQuery};
 use lictor_catalog::query::{Rows, at_address, instances};
 use lictor_catalog::{
-    AllowAll, Applied, Authorizer, Check, Coordinate, Index, NodeCoordinate, Outcome, Query, Refusal, Scope, Session,
+    AllowAll, Applied, Authorizer, Check, Execution, Index, Outcome, PreparedQuery, Query, Refusal, Scope, Session,
     Status, Store, TxnFailure, TxnFault, TxnLook, Watch,
 };
 use uuid::Uuid;
@@ -336,6 +336,9 @@ fn the_authorizer_is_asked_for_each_row() {
         fn session_read(&self, node: &str) -> bool {
             node == "a"
         }
+        fn query_read(&self, name: &str) -> bool {
+            name == "open"
+        }
     }
     let mut scene = Scene::default();
     for (on, name) in [("a", "web"), ("a", "db"), ("b", "web")] {
@@ -346,6 +349,12 @@ fn the_authorizer_is_asked_for_each_row() {
     for (id, on) in [(1, "a"), (2, "b")] {
         let session = Session { id: Uuid::from_u128(id), node: on.into(), ..Session::default() };
         scene.apply(Command::Session(SessionCommand::Create(Box::new(session))));
+    }
+    for (id, name) in [(1, "open"), (2, "shut")] {
+        let wanted = ServiceQuery { service: "web".to_owned(), ..ServiceQuery::default() };
+        let (id, name) = (Uuid::from_u128(id), name.to_owned());
+        let query = PreparedQuery { id, name, service: wanted, ..PreparedQuery::default() };
+        scene.apply(Command::Prepared(PreparedCommand::Create(Box::new(query))));
     }
     let count = |query: Query| match query.run(&scene.store, &OnlyWeb).1 {
         Rows::Nodes(rows) => rows.len(),
@@ -358,6 +367,8 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::KvEntries(rows) => rows.len(),
         Rows::Keys(rows) => rows.len(),
         Rows::Sessions(rows) => rows.len(),
+        Rows::PreparedQueries(rows) => rows.len(),
+        Rows::Executed(found) => found.map_or(0, |found| found.instances.len()),
         Rows::Txn(result) => result.map_or(0, |rows| rows.len()),
     };
     let nodes = |name: &str| Query::ServiceNodes { name: name.to_owned(), tags: vec![], meta: vec![] };
@@ -374,6 +385,15 @@ fn the_authorizer_is_asked_for_each_row() {
     assert_eq!(["a", "b"].map(|node| count(Query::SessionsOfNode { node: node.to_owned() })), [1, 0]);
     assert_eq!([1, 2].map(|id| count(Query::Session { id: Uuid::from_u128(id) })), [1, 0]);
     assert_eq!(count(Query::Sessions), 1);
+    assert_eq!([1, 2].map(|id| count(Query::PreparedQuery { id: Uuid::from_u128(id) })), [1, 0]);
+    assert_eq!(["open", "shut"].map(|name| count(Query::Explain { name: name.to_owned() })), [1, 0]);
+    let execution = |name: &str| Execution { name: name.to_owned(), ..Execution::default() };
+    assert_eq!(
+        ["open", "shut"].map(|name| count(Query::Execute(execution(name)))),
+        [1, 1],
+        "by their nodes and services"
+    );
+    assert_eq!(count(Query::PreparedQueries), 1);
     let forbidden = Err(vec![TxnFailure { op: 0, fault: TxnFault::Forbidden }]);
     for look in [
         TxnLook::Key("shut/1".to_owned()),
@@ -389,67 +409,4 @@ fn the_authorizer_is_asked_for_each_row() {
     assert_eq!(count(Query::Txn { looks: vec![TxnLook::Service("a".into(), "web".into())] }), 1);
     assert_eq!(count(Query::KvList { prefix: String::new() }), 1);
     assert_eq!(count(Query::KvKeys { prefix: String::new(), separator: String::new() }), 1);
-}
-
-/// Seconds from the origin, along the first dimension.
-fn place(node: &str, seconds: f64) -> Command {
-    let coordinate = Coordinate::try_from(([seconds, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 1e-5, 0.1, 0.0));
-    Command::Coordinate(NodeCoordinate { node: node.into(), coordinate: coordinate.expect("finite") })
-}
-
-#[test]
-fn a_node_has_a_place_while_it_is_there() {
-    let mut scene = Scene::default();
-    assert_eq!(scene.apply(place("a", 1.0)).touched.watches, [], "an unknown node is left out");
-    scene.register(node("A"));
-    assert_eq!(scene.apply(place("a", 1.0)).touched.watches, [Watch::Coordinates]);
-    assert_eq!(scene.apply(place("a", 1.0)).touched.watches, [], "it did not move");
-    assert_eq!(&*scene.store.coordinate("a").expect("a place").node, "A", "spelled as its node is");
-    assert_eq!(scene.index(&Query::Coordinates), 3);
-    let gone = scene.apply(Command::Deregister(Deregister::Node("a".into())));
-    assert!(gone.touched.watches.contains(&Watch::Coordinates));
-    assert_eq!((scene.store.coordinate("a"), scene.index(&Query::Coordinate { node: "a".to_owned() })), (None, 5));
-}
-
-#[test]
-fn the_nearest_come_first_and_the_unplaced_last() {
-    let mut scene = Scene::default();
-    for name in ["a", "b", "c", "d", "e"] {
-        scene.register(service(name, "web", "web", &[]));
-    }
-    for (name, seconds) in [("a", 0.3), ("c", 0.1), ("d", 0.2), ("e", 0.1)] {
-        scene.apply(place(name, seconds));
-    }
-    let order = |query: &Query, from: &str| {
-        let (_, mut rows) = query.run(&scene.store, &AllowAll);
-        rows.sort_by_nearness(&scene.store, from);
-        match rows {
-            Rows::Nodes(nodes) => nodes.iter().map(|node| node.name.to_string()).collect::<String>(),
-            Rows::Instances(instances) => instances.iter().map(|instance| instance.node.name.to_string()).collect(),
-            _ => String::new(),
-        }
-    };
-    for query in [Query::Nodes { meta: Vec::new() }, health("web")] {
-        assert_eq!(order(&query, "E"), "cedab", "equally near ones keep their order");
-        assert_eq!(order(&query, "a"), "adceb");
-        assert_eq!(order(&query, "b"), "abcde", "from nowhere nothing is near");
-        assert_eq!(order(&query, "nobody"), "abcde");
-    }
-}
-
-#[test]
-fn distances_have_heights_and_adjustments() {
-    let at = |x: f64, height: f64, adjustment: f64| {
-        Coordinate::try_from(([x, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], height, 0.1, adjustment)).expect("finite")
-    };
-    let check = |a: Coordinate, b: Coordinate, seconds: f64| {
-        assert!((a.distance(&b) - seconds).abs() < 1e-12, "{a:?} {b:?}: {}", a.distance(&b));
-        assert!((b.distance(&a) - seconds).abs() < 1e-12);
-    };
-    check(at(0.01, 0.001, 0.0), at(0.04, 0.002, 0.0), 0.033);
-    check(at(0.01, 0.001, -0.004), at(0.04, 0.002, 0.001), 0.03);
-    check(at(0.01, 0.001, -0.1), at(0.04, 0.002, 0.0), 0.033);
-    for number in [f64::NAN, f64::INFINITY] {
-        assert!(Coordinate::try_from(([0.0; 8], number, 0.1, 0.0)).is_err());
-    }
 }

@@ -12,6 +12,7 @@ use lictor_catalog::{Index, Outcome, Query, Refusal, TxnFault, TxnThing};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How far the view that gave an answer can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,19 +110,20 @@ pub fn write_reply(outcome: &Outcome, answer: WriteAnswer, pretty: bool, datacen
         (Outcome::Refused(refusal), _) => Reply::text(refusal_status(refusal), refusal_text(refusal)),
         (_, WriteAnswer::Empty) => Reply::empty(200),
         (Outcome::Matched(matched), WriteAnswer::Boolean) => boolean(*matched, pretty),
-        (Outcome::Session(Some(session)), WriteAnswer::SessionId) => {
-            Reply::json(wire::shown(&WireId { id: session.id }, pretty))
-        }
+        (Outcome::Session(Some(session)), WriteAnswer::Id) => made(session.id, pretty),
+        (Outcome::Made(id), WriteAnswer::Id) => made(*id, pretty),
         (Outcome::Session(Some(session)), WriteAnswer::Session(_)) => {
             Reply::json(wire::shown(&[WireSession::from(&**session)], pretty))
         }
         (Outcome::Key(key), WriteAnswer::Key) => Reply::json(wire::shown(key, pretty)),
         (Outcome::Txn(result), WriteAnswer::Results) => wire::transaction(result, pretty, datacenter).into(),
         (_, WriteAnswer::Session(id)) => no_session(id),
-        (_, WriteAnswer::Boolean | WriteAnswer::SessionId | WriteAnswer::Key | WriteAnswer::Results) => {
-            boolean(true, pretty)
-        }
+        (_, WriteAnswer::Boolean | WriteAnswer::Id | WriteAnswer::Key | WriteAnswer::Results) => boolean(true, pretty),
     }
+}
+
+fn made(id: Uuid, pretty: bool) -> Reply {
+    Reply::json(wire::shown(&WireId { id }, pretty))
 }
 
 /// There is no session to renew.
@@ -166,6 +168,13 @@ pub fn refusal_text(refusal: &Refusal) -> String {
         Refusal::MissingCheck { check } => format!("Missing check '{check}' registration"),
         Refusal::CriticalCheck { check } => format!("Check '{check}' is in critical state"),
         Refusal::SessionTaken { id } => format!("session \"{id}\" already exists"),
+        Refusal::QueryTaken { id } => format!("prepared query '{id}' already exists"),
+        Refusal::MissingQuery { id } => format!("Cannot modify non-existent prepared query: '{id}'"),
+        Refusal::QueryNameTaken { name } if name.is_empty() => {
+            "a query template with an empty name already exists".to_owned()
+        }
+        Refusal::QueryNameTaken { name } => format!("name '{name}' aliases an existing query name"),
+        Refusal::QueryNameIsId { name } => format!("name '{name}' aliases an existing query ID"),
         Refusal::MissingSession { id } if id.is_nil() => "missing session".to_owned(),
         Refusal::MissingSession { id } => format!("invalid session \"{id}\""),
         Refusal::NumbersSpent => {

@@ -7,7 +7,6 @@ use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::http::watch::Subscription;
 use crate::local::Change;
-use crate::view::Facts;
 use bytes::Bytes;
 use lictor_catalog::model::NodeName;
 use lictor_catalog::{Command, Index, Query};
@@ -75,16 +74,6 @@ pub struct Call {
     pub source: Option<IpAddr>,
     /// The agent that was asked, when it passed the call on.
     pub agent: Option<NodeName>,
-}
-
-impl Call {
-    /// The call with everything in it that is about the agent that was asked first, so that whoever serves it need not know
-    /// that agent.
-    #[must_use]
-    pub fn at_origin(mut self, facts: &Facts) -> Self {
-        self.params.replace("near", "_agent", &facts.node_name);
-        self
-    }
 }
 
 /// The answer to a [`Call`].
@@ -228,8 +217,8 @@ pub struct Read {
 pub enum WriteAnswer {
     /// `true`, or `false` when a compare-and-set did not match.
     Boolean,
-    /// The id of the session that was made.
-    SessionId,
+    /// The id of what was made.
+    Id,
     /// The session that was renewed, as a list of one, or that there is none with this id.
     Session(Uuid),
     /// The sequential key that was created.

@@ -1,7 +1,8 @@
 //! `/v1/kv/...`: keys and their values.
 
 use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
-use super::{Context, answer, lock, options, session};
+use super::session::{self, NoHolder};
+use super::{Context, answer, lock, options};
 use lictor_catalog::{Command, Index, KvCommand, Query};
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ pub fn get(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply>
 }
 
 pub fn put(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let key = present(key)?;
     exclusive(call, &["cas", "acquire", "release"])?;
     exclusive(call, &["cas", "sequence", "release"])?;
@@ -46,7 +47,7 @@ pub fn put(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply>
 }
 
 pub fn delete(context: &Context<'_>, call: &Call, key: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     exclusive(call, &["recurse", "cas"])?;
     let command = if call.params.has("recurse") {
         KvCommand::DeleteTree { prefix: key.to_owned() }
@@ -85,20 +86,15 @@ fn exclusive(call: &Call, names: &[&str]) -> Result<(), Reply> {
 
 /// Who is to hold a lock.
 fn locker(id: &str) -> Result<Uuid, Reply> {
-    match session::id(id) {
-        Some(id) => Ok(id),
-        None if id.is_empty() => Err(Reply::text(500, "missing session")),
-        None => Err(Reply::text(500, format!("invalid session {id:?}"))),
-    }
+    session::holder(id).map_err(|bad| Reply::text(500, bad.to_string()))
 }
 
 /// Who is to give a lock back. What is no session's id holds none.
 fn unlocker(context: &Context<'_>, call: &Call, id: &str) -> Result<Uuid, Reply> {
-    match session::id(id) {
-        Some(id) => Ok(id),
-        None if id.is_empty() => Err(Reply::text(500, "missing session")),
-        None => Err(answer::boolean(false, options::pretty(context.facts, call))),
-    }
+    session::holder(id).map_err(|bad| match bad {
+        NoHolder::Missing => Reply::text(500, bad.to_string()),
+        NoHolder::Invalid(_) => answer::boolean(false, options::pretty(context.facts, call)),
+    })
 }
 
 /// An unsigned parameter; what does not parse is answered with 500, as Consul's handler does.

@@ -97,9 +97,16 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
     survives(&entry, Entry::encode, Entry::decode);
     let mut store = store.clone();
     let applied = store.apply(Index(99), &entry);
-    for query in
-        ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any", "/v1/kv/?recurse", "/v1/session/list"]
-    {
+    for query in [
+        "/v1/catalog/nodes",
+        "/v1/catalog/services",
+        "/v1/health/state/any",
+        "/v1/kv/?recurse",
+        "/v1/session/list",
+        "/v1/query",
+        "/v1/query/geo-web/explain",
+        "/v1/query/geo-web/execute",
+    ] {
         let world = World {
             view: Arc::new(View { store: store.clone(), ..World::new().view.as_ref().clone() }),
             ..World::new()

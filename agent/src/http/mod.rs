@@ -18,6 +18,7 @@ pub(crate) mod malformed;
 pub mod operator;
 pub mod options;
 pub mod params;
+pub mod prepared;
 pub mod registration;
 pub mod route;
 pub mod session;
@@ -33,6 +34,7 @@ pub mod wire;
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
 use call::{Call, Plan, Reply};
+use lictor_catalog::model::NodeName;
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::fmt::Display;
@@ -44,6 +46,13 @@ pub struct Context<'a> {
     pub local: &'a LocalView,
     pub facts: &'a Facts,
     pub now: Instant,
+}
+
+impl<'a> Context<'a> {
+    /// The node of the agent that was asked first.
+    fn asked(&self, call: &'a Call) -> &'a NodeName {
+        call.agent.as_ref().unwrap_or(&self.facts.node_name)
+    }
 }
 
 /// Decides what to do with a call. `rest` is what follows the route's pattern, decoded. An `Err` is an answer too, given

@@ -7,8 +7,7 @@ use super::filter::Filter;
 use super::filter::shape::Fields;
 use crate::time::parse_duration;
 use crate::view::Facts;
-use lictor_catalog::{Index, Query};
-use std::net::IpAddr;
+use lictor_catalog::{Index, Query, query};
 use std::sync::Arc;
 
 /// Whether the answer is indented: `?pretty`, or always under `-dev`.
@@ -40,10 +39,15 @@ pub fn read_now(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan
 }
 
 fn at_once(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Read, Reply> {
-    own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    here(context, call)?;
     cache_control(&call.cache_control)?;
     let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..encoding };
     Ok(Read { subject: Subject::Catalog(query), encoding, consistency: consistency(context, call)?, blocking: None })
+}
+
+/// Refuses a call whose `?dc=` is not ours.
+pub fn here(context: &Context<'_>, call: &Call) -> Result<(), Reply> {
+    own_datacenter(context, call.params.get("dc").unwrap_or_default())
 }
 
 /// Refuses a datacenter that is not ours; an empty name means ours.
@@ -109,15 +113,12 @@ fn cache_control(header: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-/// `?near=`: the node of that name, or for `_ip` the one at the client's address. `_agent` was resolved where the call came in.
+/// `?near=`: the node of that name, or for `_agent` the one that was asked, or for `_ip` the one at the client's address.
 fn near(context: &Context<'_>, call: &Call) -> Option<String> {
     match call.params.get("near")? {
         "" => None,
-        "_ip" => {
-            let client = call.source?.to_canonical();
-            let here = |address: &str| address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical() == client);
-            context.view.store.nodes().find(|node| here(&node.address)).map(|node| node.name.to_string())
-        }
+        "_agent" => Some(context.asked(call).to_string()),
+        "_ip" => query::node_at(&context.view.store, call.source?).map(|node| node.name.to_string()),
         name => Some(name.to_owned()),
     }
 }
@@ -161,7 +162,7 @@ pub fn enable(call: &Call) -> Result<bool, Reply> {
 }
 
 /// The words that Go's `strconv.ParseBool` knows.
-fn go_bool(text: &str) -> Option<bool> {
+pub(super) fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

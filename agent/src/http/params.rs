@@ -48,13 +48,6 @@ impl Params {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Puts another value in place of one that a parameter has.
-    pub fn replace(&mut self, name: &str, old: &str, new: &str) {
-        for (_, value) in self.0.iter_mut().filter(|(key, value)| key == name && value == old) {
-            new.clone_into(value);
-        }
-    }
-
     /// Every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -3,7 +3,9 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, coordinate, event, health, kv, lock, operator, session, status, txn, watch};
+use super::{
+    agent, answer, catalog, coordinate, event, health, kv, lock, operator, prepared, session, status, txn, watch,
+};
 use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
 use std::borrow::Cow;
@@ -46,6 +48,7 @@ pub enum Resource {
     Node,
     Service,
     Key,
+    Query,
     Session,
     Operator,
     Event,
@@ -115,6 +118,11 @@ pub static ROUTES: &[Route] = &[
     get("/v1/session/info/", Filtered, Catalog, session::info),
     get("/v1/session/node/", Filtered, Catalog, session::of_node),
     get("/v1/session/list", Filtered, Catalog, session::list),
+    change(Method::Post, "/v1/query", Write(R::Query), Body::Json, prepared::create),
+    get("/v1/query", Filtered, Catalog, prepared::list),
+    get("/v1/query/", Filtered, Catalog, prepared::get),
+    change(Method::Put, "/v1/query/", Write(R::Query), Body::Json, prepared::update),
+    change(Method::Delete, "/v1/query/", Write(R::Query), Body::None, prepared::delete),
     change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
@@ -226,7 +234,8 @@ fn longest(path: &str) -> Option<&'static str> {
         Some(short) => path.starts_with(pattern) || path == short,
         None => path == pattern,
     };
-    ROUTES.iter().map(|route| route.pattern).filter(|pattern| matches(pattern)).max_by_key(|pattern| pattern.len())
+    let known = ROUTES.iter().map(|route| route.pattern).filter(|pattern| matches(pattern));
+    known.max_by_key(|pattern| (*pattern == path, pattern.len()))
 }
 
 fn unknown(facts: &Facts, path: &str) -> Reply {

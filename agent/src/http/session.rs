@@ -30,14 +30,14 @@ pub fn info(context: &Context<'_>, call: &Call, text: &str) -> Result<Plan, Repl
 }
 
 pub fn renew(context: &Context<'_>, call: &Call, text: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let id = id(present(text)?).ok_or_else(|| answer::no_session(text))?;
     Ok(Plan::Write(Command::Session(SessionCommand::Renew(id)), WriteAnswer::Session(id)))
 }
 
 /// Unknown sessions count as destroyed.
 pub fn destroy(context: &Context<'_>, call: &Call, text: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     Ok(match id(present(text)?) {
         Some(id) => Plan::Write(Command::Session(SessionCommand::Destroy(id)), WriteAnswer::Boolean),
         None => Plan::Answer(answer::boolean(true, options::pretty(context.facts, call))),
@@ -46,15 +46,14 @@ pub fn destroy(context: &Context<'_>, call: &Call, text: &str) -> Result<Plan, R
 
 /// The id is left to the leader.
 pub fn create(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
-    let agent = call.agent.as_ref().unwrap_or(&context.facts.node_name);
+    options::here(context, call)?;
     let value = if call.body.is_empty() { Value::Object(serde_json::Map::new()) } else { body(call)? };
     let object = Object::of(&value).map_err(undecodable)?;
     let node = object.string("Node").map_err(undecodable)?;
     let (node_checks, service_checks) = checks(&object).map_err(undecodable)?;
     let session = Session {
         name: object.string("Name").map_err(undecodable)?,
-        node: if node.is_empty() { agent.clone() } else { node.into() },
+        node: if node.is_empty() { context.asked(call).clone() } else { node.into() },
         node_checks,
         service_checks,
         lock_delay: lock_delay(&object).map_err(undecodable)?,
@@ -62,10 +61,27 @@ pub fn create(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply
         ttl: ttl(context, object.string("TTL").map_err(undecodable)?)?,
         ..Session::default()
     };
-    Ok(Plan::Write(Command::Session(SessionCommand::Create(Box::new(session))), WriteAnswer::SessionId))
+    Ok(Plan::Write(Command::Session(SessionCommand::Create(Box::new(session))), WriteAnswer::Id))
 }
 
-/// A session's id, in the one form that Consul reads.
+/// Why nobody is named who could hold a lock.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoHolder {
+    #[error("missing session")]
+    Missing,
+    #[error("invalid session {0:?}")]
+    Invalid(String),
+}
+
+/// The session that is to hold a lock, or to give it back.
+pub(super) fn holder(text: &str) -> Result<Uuid, NoHolder> {
+    if text.is_empty() {
+        return Err(NoHolder::Missing);
+    }
+    id(text).ok_or_else(|| NoHolder::Invalid(text.to_owned()))
+}
+
+/// An id, of a session or a prepared query, in the one form that Consul reads.
 pub(super) fn id(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)
 }

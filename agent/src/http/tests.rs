@@ -1,13 +1,14 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
 mod locks;
+mod prepared;
 mod streams;
 mod txn;
 
 use super::answer::{self, Freshness};
 use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};
 use super::params::Params;
-use super::{Context, plan, wire};
+use super::{Context, plan};
 use crate::gossip::{Member, MemberStatus};
 use crate::hub;
 use crate::local::{Change, Refused};
@@ -15,7 +16,7 @@ use crate::metrics::Telemetry;
 use crate::time::Instant;
 use crate::view::{Facts, Leader, LocalView, Server, View};
 use lictor_catalog::model::{Check, CheckDefinition, Node, Service, ServiceAddress, Status};
-use lictor_catalog::{AllowAll, Command, Deregister, Entry, Index, Outcome, Refusal, Register, SessionCommand};
+use lictor_catalog::{Command, Deregister, Entry, Index, Outcome, PreparedCommand, Refusal, Register, SessionCommand};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,9 +167,12 @@ impl World {
 
     fn apply(&mut self, mut command: Command) -> Outcome {
         self.view.applied.0 += 1;
-        if let Command::Session(SessionCommand::Create(session)) = &mut command {
-            // As the leader draws it.
-            session.id = Uuid::from_u128(u128::from(self.view.applied.0));
+        // As the leader draws it.
+        let id = Uuid::from_u128(u128::from(self.view.applied.0));
+        match &mut command {
+            Command::Session(SessionCommand::Create(session)) => session.id = id,
+            Command::Prepared(PreparedCommand::Create(query)) => query.id = id,
+            _ => {}
         }
         self.view.store.apply(self.view.applied, &Entry { time_ms: self.time_ms, id: 0, command }).outcome
     }

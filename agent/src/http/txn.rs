@@ -5,7 +5,8 @@
 
 use super::call::{Call, Plan, Reply, WriteAnswer};
 use super::registration::{self, Bad};
-use super::{Context, lock, options, session, value, wire};
+use super::session::{self, NoHolder};
+use super::{Context, lock, options, value, wire};
 use crate::json::{BadField, Object};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -34,10 +35,8 @@ enum Unfit {
     Verb { kind: &'static str, verb: String },
     #[error("Must provide {0}")]
     Nameless(&'static str),
-    #[error("missing session")]
-    NoSession,
-    #[error("invalid session {0:?}")]
-    BadSession(String),
+    #[error(transparent)]
+    NoHolder(#[from] NoHolder),
     #[error(transparent)]
     Row(Bad),
 }
@@ -68,7 +67,7 @@ fn unparsable(cause: impl std::fmt::Display) -> Reply {
 }
 
 pub fn put(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let fence = lock::fence(call)?;
     let body = value(call, |cause| unparsable(cause))?;
     let list = body.as_array().ok_or_else(|| unparsable("expected a list of operations"))?;
@@ -131,14 +130,8 @@ fn on_key(op: &Object<'_>, value_max: usize) -> Result<TxnOp, Wrong> {
         return Err(Wrong::Body(Reply::text(413, text)));
     }
     let value = Bytes::from(value);
-    if key.is_empty() && !matches!(verb.as_str(), "get-tree" | "delete-tree") {
-        return Err(Unfit::Nameless("key").into());
-    }
-    let by = |text: &str| match session::id(text) {
-        Some(id) => Ok(id),
-        None if text.is_empty() => Err(Unfit::NoSession),
-        None => Err(Unfit::BadSession(text.to_owned())),
-    };
+    let key = if matches!(verb.as_str(), "get-tree" | "delete-tree") { key } else { named(key, "key")? };
+    let by = |text: &str| session::holder(text).map_err(Unfit::from);
     Ok(match verb.as_str() {
         "get" => TxnOp::Look(TxnLook::Key(key)),
         "get-or-empty" => TxnOp::Look(TxnLook::KeyOrEmpty(key)),
@@ -191,6 +184,10 @@ fn first(row: &Object<'_>, names: [&str; 2]) -> Result<String, Wrong> {
     Ok(if id.is_empty() { row.string(name)? } else { id })
 }
 
+fn named(name: String, what: &'static str) -> Result<String, Unfit> {
+    if name.is_empty() { Err(Unfit::Nameless(what)) } else { Ok(name) }
+}
+
 fn on_node(op: &Object<'_>) -> Result<TxnOp, Wrong> {
     let row = row(op, "Node")?;
     let verb = verb(op, &row, "Node")?;
@@ -209,12 +206,7 @@ fn on_service(op: &Object<'_>) -> Result<TxnOp, Wrong> {
     let row = row(op, "Service")?;
     let verb = verb(op, &row, "Service")?;
     let (node, id) = (op.string("Node")?, first(&row, ["ID", "Service"])?);
-    if node.is_empty() {
-        return Err(Unfit::Nameless("node").into());
-    }
-    if id.is_empty() {
-        return Err(Unfit::Nameless("service name or ID").into());
-    }
+    let (node, id) = (named(node, "node")?, named(id, "service name or ID")?);
     Ok(match verb {
         Verb::Get => TxnOp::Look(TxnLook::Service(node.into(), id.into())),
         Verb::Put(index) => TxnOp::Put(TxnPut::Service(Box::new(registration::service(&row, &node.into())?)), index),
@@ -226,12 +218,7 @@ fn on_check(op: &Object<'_>) -> Result<TxnOp, Wrong> {
     let row = row(op, "Check")?;
     let verb = verb(op, &row, "Check")?;
     let (node, id) = (row.string("Node")?, first(&row, ["CheckID", "Name"])?);
-    if node.is_empty() {
-        return Err(Unfit::Nameless("node").into());
-    }
-    if id.is_empty() {
-        return Err(Unfit::Nameless("check name or CheckID").into());
-    }
+    let (node, id) = (named(node, "node")?, named(id, "check name or CheckID")?);
     Ok(match verb {
         Verb::Get => TxnOp::Look(TxnLook::Check(node.into(), id.into())),
         Verb::Put(index) => TxnOp::Put(TxnPut::Check(Box::new(registration::check(&row, &node.into())?)), index),

@@ -356,6 +356,7 @@ impl Sync {
             | Command::Fenced(..)
             | Command::Txn(_)
             | Command::Session(_)
+            | Command::Prepared(_)
             | Command::FeatureLevel(_) => {}
         }
     }

@@ -2,10 +2,12 @@
 
 use super::{Seeds, Verdict, survives};
 use bytes::Bytes;
-use lictor_catalog::model::{DIMENSIONS, Ttl, Weights};
+use lictor_catalog::model::{DIMENSIONS, ServiceQuery, Template, Ttl, Weights};
+use lictor_catalog::query::execute;
 use lictor_catalog::{
-    Check, Command, Coordinate, Deregister, Entry, Index, KvCommand, Node, NodeCoordinate, Register, Restore,
-    Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
+    AllowAll, Check, Command, Coordinate, Deregister, Entry, Execution, Index, KvCommand, Node, NodeCoordinate,
+    PreparedCommand, PreparedQuery, Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn,
+    TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,10 +37,33 @@ pub(super) fn sequencer(bytes: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// A node, a service, a check and a session with a lock that commands can meet.
+/// A template as lines: its expression, the name that is asked for, and a string to be filled in. Whether that can be done
+/// does not depend on the name, and a query that could be written is found by every name that begins with its own.
+pub(super) fn template(bytes: &[u8]) -> Verdict {
+    let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let mut lines = text.splitn(3, '\n').map(str::to_owned);
+    let mut line = || lines.next().unwrap_or_default();
+    let (regexp, name, string) = (line(), line(), line());
+    let service = ServiceQuery { service: string.clone(), tags: vec![string], ..ServiceQuery::default() };
+    let template = Some(Template { regexp, remove_empty_tags: true });
+    let query = PreparedQuery { id: SESSION, template, service, ..PreparedQuery::default() };
+    let (own, other) = (query.rendered(""), query.rendered(&name));
+    assert_eq!(own.as_ref().err(), other.as_ref().err(), "the same fault whatever the name");
+    other.map_err(|bad| bad.to_string())?;
+    let mut store = small();
+    let create = PreparedCommand::Create(Box::new(PreparedQuery { id: Uuid::from_u128(8), ..query }));
+    store.apply(Index(99), &Entry { time_ms: 1, id: 1, command: Command::Prepared(create) });
+    let own_id = [6, 8].iter().any(|id| Uuid::from_u128(*id).to_string().eq_ignore_ascii_case(&name));
+    let known = !name.is_empty() && name.len() <= PreparedQuery::NAME_MAX && !own_id;
+    let found = execute(&store, &Execution { name, ..Execution::default() }, &AllowAll);
+    assert_eq!(found.is_some(), known, "the template of every name");
+    Ok(())
+}
+
+/// A node, a service, a check, a session with a lock, and a prepared query of it, that commands can meet.
 pub(crate) fn small() -> Store {
     let mut store = Store::default();
-    for (at, command) in commands().into_iter().take(5).enumerate() {
+    for (at, command) in commands().into_iter().take(6).enumerate() {
         store.apply(Index(at as u64 + 1), &Entry { time_ms: 1, id: 1, command });
     }
     store
@@ -88,8 +113,11 @@ fn commands() -> Vec<Command> {
         Command::Kv(set("a/b")),
         Command::Session(SessionCommand::Create(Box::new(session))),
         Command::Kv(KvCommand::Acquire { key: "a/l".to_owned(), value: Bytes::new(), flags: 1, session: SESSION }),
+        Command::Prepared(PreparedCommand::Create(prepared(6))),
         Command::Kv(KvCommand::Release { key: "a/l".to_owned(), value: Bytes::new(), flags: 1, session: SESSION }),
         Command::Fenced(Box::new(Sequencer { key: "a/l".to_owned(), lock_index: 1, session: SESSION }), set("a")),
+        Command::Prepared(PreparedCommand::Update(prepared(6))),
+        Command::Prepared(PreparedCommand::Delete(Uuid::from_u128(6))),
         Command::Session(SessionCommand::Renew(SESSION)),
         Command::Session(SessionCommand::Expire { id: SESSION, renewed_ms: 1 }),
         Command::Session(SessionCommand::Destroy(SESSION)),
@@ -107,15 +135,33 @@ fn commands() -> Vec<Command> {
     ]
 }
 
+fn prepared(id: u128) -> Box<PreparedQuery> {
+    Box::new(PreparedQuery {
+        id: Uuid::from_u128(id),
+        name: "geo-".to_owned(),
+        session: Some(SESSION),
+        template: Some(Template { regexp: "^geo-(.*)$".to_owned(), remove_empty_tags: true }),
+        service: ServiceQuery {
+            service: "${match(1)}".to_owned(),
+            tags: vec!["!b".to_owned()],
+            ..ServiceQuery::default()
+        },
+        ..PreparedQuery::default()
+    })
+}
+
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 24] = [
         "register_node",
         "register_service",
         "kv_set",
         "session_create",
         "kv_acquire",
+        "prepared_create",
         "kv_release",
         "kv_fenced",
+        "prepared_update",
+        "prepared_delete",
         "session_renew",
         "session_expire",
         "session_destroy",

@@ -91,6 +91,7 @@ pub static DECODERS: &[Decoder] = &[
     decoder("local_record", local::malformed::record, local::malformed::records, 128, 256),
     decoder("lock_sequencer", catalog::sequencer, by_hand, 16, 64),
     decoder("log_row", consensus::malformed::log_row, consensus::malformed::log_rows, 4096, 64),
+    decoder("query_template", catalog::template, by_hand, 4096, 4096),
     decoder("raft_letter", consensus::malformed::letter, consensus::malformed::letters, 1024, 256),
     decoder("raft_record", consensus::malformed::record, consensus::malformed::records, 512, 256),
     decoder("rpc_frames", rpc::frames, rpc::framed, 64, 64),

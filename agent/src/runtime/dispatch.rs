@@ -20,7 +20,7 @@ use crate::runtime::rpc::client::{Client, Failed};
 use crate::runtime::watch::Streams;
 use crate::time::Instant;
 use crate::view::View;
-use lictor_catalog::{Command, Index, Outcome, Query};
+use lictor_catalog::{Command, Execution, Index, Outcome, Query};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -121,7 +121,6 @@ impl Dispatcher {
     /// Answers a call that came in over HTTP, or from this agent itself.
     pub async fn serve(&self, call: Call) -> Reply {
         let begun = clock::now();
-        let call = call.at_origin(&self.handle.facts);
         let reply = match route::find(&self.handle.facts, &call) {
             Route::Answer(reply) => reply,
             Route::Route(route, rest) => {
@@ -395,8 +394,15 @@ impl Dispatcher {
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
         let (local, datacenter) = (self.handle.local.load(), &self.handle.facts.datacenter);
-        let Subject::Catalog(query) = &read.subject else {
-            return hub::find(view, &local.events, &read.subject, &read.encoding, datacenter);
+        let found = |subject: &Subject| hub::find(view, &local.events, subject, &read.encoding, datacenter);
+        let query = match &read.subject {
+            Subject::Catalog(Query::Execute(execution)) => {
+                // Each gets an order of his own, so that not all turn to the same instance.
+                let seed = self.dice().number();
+                return found(&Subject::Catalog(Query::Execute(Execution { seed, ..execution.clone() })));
+            }
+            Subject::Catalog(query) => query,
+            Subject::Events { name: _ } => return found(&read.subject),
         };
         let key = (query.clone(), read.encoding.clone());
         {

@@ -14,6 +14,7 @@ mod faces;
 mod faults;
 mod locks;
 mod operate;
+mod prepared;
 mod road;
 mod txn;
 mod watch;

@@ -71,8 +71,8 @@ impl Behavior {
     }
 }
 
-/// A time to live. Clients are given back the text they wrote (`60s` is not to become `1m0s`), which may promise less than
-/// the session is given.
+/// A time to live, of sessions and of answers. Clients are given back the text they wrote (`60s` is not to become `1m0s`),
+/// which may promise less than a session is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ttl {
     /// So long it lives in log time; zero: for ever.

@@ -2,18 +2,20 @@
 //!
 //! The index of an answer says when it last may have changed; it is what a blocking query waits on. Two promises hold for
 //! every query: whenever its rows change, its index rises and one of its watches is touched; and its index is never 0,
-//! which clients take for "no index" and would turn their waiting into a busy loop.
+//! which clients take for "no index" and would turn their waiting into a busy loop. ([`Query::Execute`] alone is not to be
+//! waited for.)
 
 mod coordinates;
 mod health;
 mod kv;
 mod nodes;
+mod prepared;
 mod services;
 mod sessions;
 mod txn;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, Service, Session, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, PreparedQuery, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
 use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,6 +116,20 @@ pub enum Query {
     },
     /// Every session.
     Sessions,
+    /// One prepared query.
+    PreparedQuery {
+        /// The id.
+        id: Uuid,
+    },
+    /// Every prepared query.
+    PreparedQueries,
+    /// The prepared query that would be carried out.
+    Explain {
+        /// Its name or id.
+        name: String,
+    },
+    /// What a prepared query finds.
+    Execute(Execution),
     /// A transaction that only looks.
     Txn {
         /// Its operations.
@@ -144,6 +160,10 @@ pub enum Rows {
     Keys(Vec<String>),
     /// Sessions, by id.
     Sessions(Vec<Arc<Session>>),
+    /// Prepared queries, by id.
+    PreparedQueries(Vec<Arc<PreparedQuery>>),
+    /// What a prepared query found; `None` when there is none of this name.
+    Executed(Option<Executed>),
     /// What a transaction found.
     Txn(TxnResult),
 }
@@ -190,6 +210,13 @@ impl Query {
             Self::Session { id } => with(sessions::one(store, *id, may), Rows::Sessions),
             Self::SessionsOfNode { node } => with(sessions::of_node(store, node, may), Rows::Sessions),
             Self::Sessions => with(sessions::all(store, may), Rows::Sessions),
+            Self::PreparedQuery { id } => with(prepared::one(store, *id, may), Rows::PreparedQueries),
+            Self::PreparedQueries => with(prepared::all(store, may), Rows::PreparedQueries),
+            Self::Explain { name } => with(prepared::explain(store, name, may), Rows::PreparedQueries),
+            Self::Execute(execution) => {
+                let index = prepared::execution_index(store, &execution.name);
+                (index, Rows::Executed(execute(store, execution, may)))
+            }
             Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
     }
@@ -224,10 +251,15 @@ impl Query {
             Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
             Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
             Self::Session { .. } | Self::SessionsOfNode { .. } | Self::Sessions => vec![Watch::Sessions],
+            Self::PreparedQuery { .. } | Self::PreparedQueries | Self::Explain { .. } => vec![Watch::Prepared],
+            // Nobody may wait for it: which service it looks at is known only when it is run.
+            Self::Execute(_) => vec![Watch::Prepared],
             Self::Txn { looks } => looks.iter().map(txn::watch).collect(),
         }
     }
 }
+
+pub use prepared::{Executed, Execution, execute, resolve};
 
 /// Instances of a service with their checks, by node and id. Allocates for the checks only.
 pub fn instances<'a>(store: &'a Store, name: &str) -> impl Iterator<Item = Instance> + use<'a> {
@@ -237,10 +269,19 @@ pub fn instances<'a>(store: &'a Store, name: &str) -> impl Iterator<Item = Insta
 /// The nodes, and the instances with their nodes, that have this address of their own: what a reverse look-up names.
 #[must_use]
 pub fn at_address(store: &Store, address: IpAddr) -> (Vec<Arc<Node>>, Vec<Arc<Service>>) {
-    let here = |text: &str| text.parse::<IpAddr>().is_ok_and(|parsed| parsed.to_canonical() == address.to_canonical());
-    let nodes = store.nodes().filter(|node| here(&node.address)).cloned().collect();
-    let services = store.services().filter(|service| here(&service.address)).cloned().collect();
+    let nodes = store.nodes().filter(|node| is_address(&node.address, address)).cloned().collect();
+    let services = store.services().filter(|service| is_address(&service.address, address)).cloned().collect();
     (nodes, services)
+}
+
+/// The node from whose address somebody asks (`near=_ip`).
+#[must_use]
+pub fn node_at(store: &Store, address: IpAddr) -> Option<&Arc<Node>> {
+    store.nodes().find(|node| is_address(&node.address, address))
+}
+
+fn is_address(text: &str, address: IpAddr) -> bool {
+    text.parse::<IpAddr>().is_ok_and(|parsed| parsed.to_canonical() == address.to_canonical())
 }
 
 fn with<T>((index, rows): (Index, T), shape: impl FnOnce(T) -> Rows) -> (Index, Rows) {

@@ -60,6 +60,7 @@ impl Store {
             },
             Command::Txn(txn) => self.apply_txn(txn, &mut change),
             Command::Session(command) => self.apply_session(command, &mut change),
+            Command::Prepared(command) => self.apply_prepared(command, &mut change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done

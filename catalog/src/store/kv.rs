@@ -86,7 +86,8 @@ impl Kv {
     /// Puts a row. Its key's tombstone goes: the row's own index is higher.
     pub(crate) fn insert(&mut self, row: KvRow) {
         self.unbury(row.key());
-        let (former, holder) = (self.holder(row.key()), row.entry().session);
+        let session = |row: &KvRow| row.entry().session;
+        let (former, holder) = (self.get(row.key()).and_then(session), session(&row));
         if former != holder {
             self.pass_on(Arc::from(row.key()), former, holder);
         }
@@ -95,18 +96,13 @@ impl Kv {
 
     /// Removes a key and leaves a tombstone. The key, if it was there.
     pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> Option<Arc<str>> {
-        let holder = self.holder(key);
-        self.rows.remove(key.as_bytes())?;
+        let (row, ()) = self.rows.remove_with_key(key.as_bytes())?;
         let key: Arc<str> = Arc::from(key);
-        self.pass_on(Arc::clone(&key), holder, None);
+        self.pass_on(Arc::clone(&key), row.entry().session, None);
         self.bury(Arc::clone(&key), tombstone);
         self.index = tombstone.index;
         self.tombstones_index = tombstone.index;
         Some(key)
-    }
-
-    fn holder(&self, key: &str) -> Option<Uuid> {
-        self.get(key).and_then(|row| row.entry().session)
     }
 
     /// The lock on a key went from one session to another.

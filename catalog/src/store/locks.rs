@@ -90,10 +90,11 @@ impl Store {
         Some(session)
     }
 
-    /// Its keys are unlocked or deleted, and nobody can lock them for its lock-delay.
+    /// Its prepared queries go. Its keys are unlocked or deleted, and nobody can lock them for its lock-delay.
     pub(super) fn end_session(&mut self, id: Uuid, change: &mut Change) {
         let Some(session) = self.sessions.remove(id) else { return };
         self.sessions_changed(change);
+        self.end_prepared_of(id, change);
         let delay = session.lock_delay.min(LOCK_DELAY_MAX);
         let until_ms = self.time_ms.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         let held: Vec<_> = self.kv.held_by(id).filter_map(|key| self.kv.get(key)).cloned().collect();

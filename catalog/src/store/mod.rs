@@ -12,6 +12,7 @@ mod kv;
 mod locks;
 mod nodes;
 mod part;
+mod prepared;
 mod register;
 mod restore;
 mod services;
@@ -24,13 +25,16 @@ pub use restore::{Damaged, Restore};
 pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
-use crate::model::{Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, Sequencer, Service, Session, folded};
+use crate::model::{
+    Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, Session, folded,
+};
 use crate::txn::TxnResult;
 use checks::Checks;
 use coordinates::Coordinates;
 use delays::Delays;
 use kv::Kv;
 use nodes::Nodes;
+use prepared::Prepared;
 use services::Services;
 use sessions::Sessions;
 use std::fmt;
@@ -51,6 +55,7 @@ pub struct Store {
     pub(crate) coordinates: Coordinates,
     pub(crate) kv: Kv,
     pub(crate) sessions: Sessions,
+    pub(crate) prepared: Prepared,
     delays: Delays,
 }
 
@@ -83,6 +88,7 @@ impl Store {
             checks: self.checks.len(),
             keys: self.kv.len(),
             sessions: self.sessions.len(),
+            prepared: self.prepared.len(),
         }
     }
 
@@ -148,6 +154,12 @@ impl Store {
         self.sessions.get(id).map(|row| &row.session)
     }
 
+    /// A prepared query by its id.
+    #[must_use]
+    pub fn prepared(&self, id: Uuid) -> Option<&Arc<PreparedQuery>> {
+        self.prepared.get(id)
+    }
+
     /// What ends the sessions whose time to live is over at this log time.
     pub fn expiries(&self, now_ms: u64) -> impl Iterator<Item = SessionCommand> {
         self.sessions.due(now_ms).map(|row| SessionCommand::Expire { id: row.session.id, renewed_ms: row.renewed_ms })
@@ -169,6 +181,8 @@ pub struct Sizes {
     pub keys: usize,
     /// Sessions.
     pub sessions: usize,
+    /// Prepared queries.
+    pub prepared: usize,
 }
 
 /// Sizes only: a store may hold a million rows.
@@ -202,6 +216,8 @@ pub enum Outcome {
     Matched(bool),
     /// A session was made or renewed; `None`: there is none to renew.
     Session(Option<Arc<Session>>),
+    /// Something was made, and has this id.
+    Made(Uuid),
     /// A sequential key was created: this one.
     Key(String),
     /// A transaction was done, or failed; then nothing was changed.
@@ -256,7 +272,27 @@ pub enum Refusal {
         /// The id.
         id: Uuid,
     },
-    /// There is no session with this id that could lock anything.
+    /// There is a prepared query with this id already.
+    QueryTaken {
+        /// The id.
+        id: Uuid,
+    },
+    /// There is no prepared query with this id that could be changed.
+    MissingQuery {
+        /// The id.
+        id: Uuid,
+    },
+    /// Another prepared query has this name.
+    QueryNameTaken {
+        /// The name; empty for the template of every name.
+        name: String,
+    },
+    /// The name is the id of a prepared query.
+    QueryNameIsId {
+        /// The name.
+        name: String,
+    },
+    /// There is no session with this id that could lock anything, or bind anything to its life.
     MissingSession {
         /// The id.
         id: Uuid,
@@ -300,6 +336,8 @@ pub enum Watch {
     Key(Arc<str>),
     /// Any session came or went.
     Sessions,
+    /// Any prepared query came, went or changed.
+    Prepared,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
 }

@@ -180,6 +180,7 @@ impl Restore {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
             })?,
             Kind::Sessions => each(rows, |(session, renewed_ms)| self.take_session(session, renewed_ms))?,
+            Kind::Prepared => each(rows, |query| self.store.prepared.insert(Arc::new(query)))?,
             Kind::Delays => each(rows, |(key, until_ms)| self.store.delays.insert(key, until_ms))?,
             Kind::Trailer => self.take_trailer(&one(rows)?)?,
         }
@@ -202,6 +203,7 @@ impl Restore {
             keys,
             tombstones,
             sessions,
+            prepared,
             next_number,
         } = header;
         (store.index, store.time_ms, store.feature_level, store.scope) = (index, time_ms, feature_level, scope);
@@ -212,6 +214,7 @@ impl Restore {
         store.coordinates.index = coordinates;
         (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
         store.sessions.index = sessions;
+        store.prepared.index = prepared;
     }
 
     fn take_node(&mut self, node: Node, index: Index) {

@@ -35,12 +35,13 @@ pub(super) enum Kind {
     Keys,
     Tombstones,
     Sessions,
+    Prepared,
     Delays,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -50,6 +51,7 @@ impl Kind {
         Self::Keys,
         Self::Tombstones,
         Self::Sessions,
+        Self::Prepared,
         Self::Delays,
         Self::Trailer,
     ];
@@ -71,6 +73,7 @@ pub(super) struct Header {
     pub(super) keys: Index,
     pub(super) tombstones: Index,
     pub(super) sessions: Index,
+    pub(super) prepared: Index,
     pub(super) next_number: u64,
 }
 
@@ -85,6 +88,7 @@ pub(super) struct Trailer {
     pub(super) keys: u64,
     pub(super) tombstones: u64,
     pub(super) sessions: u64,
+    pub(super) prepared: u64,
     pub(super) delays: u64,
     /// CRC32C of everything before the trailer's frame.
     pub(super) checksum: u32,
@@ -117,6 +121,7 @@ impl Store {
             .chain(payloads(Kind::Sessions, store.sessions.rows().clone(), |buffer, _, row| {
                 encode(buffer, &(&row.session, row.renewed_ms))
             }))
+            .chain(payloads(Kind::Prepared, store.prepared.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
                 encode(buffer, &(key, until_ms))
             }));
@@ -155,6 +160,7 @@ impl Store {
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
             sessions: self.sessions.index,
+            prepared: self.prepared.index,
             next_number: self.kv.next_number,
         }
     }
@@ -169,6 +175,7 @@ impl Store {
             keys: self.kv.len() as u64,
             tombstones: self.kv.tombstones().len() as u64,
             sessions: self.sessions.len() as u64,
+            prepared: self.prepared.len() as u64,
             delays: self.delays.rows().len() as u64,
             checksum,
         }

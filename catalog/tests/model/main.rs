@@ -4,11 +4,12 @@ mod naive;
 mod strategy;
 
 use lictor_catalog::command::Entry;
-use lictor_catalog::query::Rows;
-use lictor_catalog::{AllowAll, Index, Query, Restore, Scope, Store, Touched, Watch};
+use lictor_catalog::model::folded;
+use lictor_catalog::query::{Rows, execute};
+use lictor_catalog::{AllowAll, Execution, Index, Query, Restore, Scope, Store, Touched, Watch};
 use naive::Naive;
 use proptest::prelude::*;
-use strategy::{log, queries, short_log};
+use strategy::{PREPARED, log, queries, short_log};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -109,12 +110,39 @@ proptest! {
                 Query::Node { name } | Query::HealthNode { name } | Query::Coordinate { node: name } => Scope::Node(name.clone()),
                 Query::ServiceNodes { name, .. } | Query::HealthService { name, .. } => Scope::Service(name.clone()),
                 Query::HealthChecks { service, .. } => Scope::Service(service.clone()),
+                Query::Explain { name } => Scope::Prepared(name.clone()),
                 _ => continue,
             };
             let part = restored(&store.part(&scope));
             prop_assert!(part.covers(&scope) && store.covers(&scope));
             prop_assert!(!part.covers(&Scope::Servers));
             prop_assert_eq!(query.run(&part, &AllowAll), query.run(&store, &AllowAll), "{:?}", query);
+        }
+    }
+
+    /// What a prepared query finds is what the naive model finds, in whatever order; a part knows as much as the whole, and
+    /// equal executions have equal answers.
+    #[test]
+    fn prepared_queries_find_what_the_model_finds(log in short_log(60), seed in any::<u64>(), limit in 0usize..3) {
+        let (mut store, mut naive) = (Store::default(), Naive::default());
+        for (at, entry) in log.iter().enumerate() {
+            store.apply(Index(at as u64 + 1), entry);
+            naive.apply(Index(at as u64 + 1), store.time_ms(), &entry.command);
+        }
+        for name in PREPARED {
+            let execution = Execution { name: (*name).to_owned(), seed, ..Execution::default() };
+            let found = execute(&store, &execution, &AllowAll);
+            let part = restored(&store.part(&Scope::Prepared(execution.name.clone())));
+            prop_assert_eq!(&execute(&part, &execution, &AllowAll), &found, "{}", name);
+            let limited = execute(&store, &Execution { limit, ..execution }, &AllowAll);
+            let (Some(mut found), Some(limited)) = (found, limited) else {
+                prop_assert_eq!(naive.execute(name), None, "{}", name);
+                continue;
+            };
+            let first = if limit == 0 { found.instances.len() } else { found.instances.len().min(limit) };
+            prop_assert_eq!(&limited.instances, &found.instances[..first]);
+            found.instances.sort_by_key(|i| (folded(&i.node.name).into_owned(), folded(&i.service.id).into_owned()));
+            prop_assert_eq!(Some(found), naive.execute(name), "{}", name);
         }
     }
 }

@@ -2,10 +2,12 @@
 
 mod txn;
 
-use lictor_catalog::command::{Command, Deregister, KvCommand, Register, SessionCommand};
+use lictor_catalog::command::{Command, Deregister, KvCommand, PreparedCommand, Register, SessionCommand};
 use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
-use lictor_catalog::{Check, Coordinate, Index, KvEntry, KvRow, NodeCoordinate, Outcome, Refusal, Status};
+use lictor_catalog::{
+    Check, Coordinate, Executed, Index, KvEntry, KvRow, NodeCoordinate, Outcome, PreparedQuery, Refusal, Status,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub(crate) struct Naive {
     sessions: BTreeMap<Uuid, (Session, u64)>,
     /// Until when a key cannot be locked.
     delays: BTreeMap<String, u64>,
+    prepared: BTreeMap<Uuid, PreparedQuery>,
     /// Of the next sequential key.
     next_number: u64,
     /// How many operations of transactions changed anything.
@@ -42,7 +45,7 @@ impl Naive {
 
     fn carry_out(&mut self, index: Index, now: u64, command: &Command) -> Outcome {
         match command {
-            Command::Register(register) => match self.register(index, register) {
+            Command::Register(register) => match self.register(index, now, register) {
                 Ok(()) => Outcome::Done,
                 Err(refusal) => Outcome::Refused(refusal),
             },
@@ -74,6 +77,7 @@ impl Naive {
             },
             Command::Txn(txn) => self.transact(index, now, txn),
             Command::Session(command) => self.apply_session(index, now, command),
+            Command::Prepared(command) => self.apply_prepared(index, command),
             Command::FeatureLevel(_) => Outcome::Done,
         }
     }
@@ -90,7 +94,7 @@ impl Naive {
         self.checks.retain(|(on, _), _| on != node);
     }
 
-    fn register(&mut self, index: Index, register: &Register) -> Result<(), Refusal> {
+    fn register(&mut self, index: Index, now: u64, register: &Register) -> Result<(), Refusal> {
         let before = self.clone();
         let key = fold(&register.node.name);
         let existing = before.nodes.get(&key);
@@ -155,6 +159,8 @@ impl Naive {
                 row.modify_index = index;
             }
             self.checks.insert(at, row);
+            // A check may be named twice: its sessions see every verdict.
+            self.end_sessions(index, now);
         }
         Ok(())
     }
@@ -236,6 +242,7 @@ impl Naive {
 
     fn end_session(&mut self, index: Index, now: u64, id: Uuid) {
         let Some((session, _)) = self.sessions.remove(&id) else { return };
+        self.prepared.retain(|_, query| query.session != Some(id));
         let delay = session.lock_delay.min(Duration::from_secs(60)).as_millis() as u64;
         for (key, row) in self.kv.clone() {
             let mut entry = row.entry();
@@ -251,6 +258,82 @@ impl Naive {
                 }
             }
         }
+    }
+
+    fn apply_prepared(&mut self, index: Index, command: &PreparedCommand) -> Outcome {
+        let (query, made) = match command {
+            PreparedCommand::Create(query) if self.prepared.contains_key(&query.id) => {
+                return Outcome::Refused(Refusal::QueryTaken { id: query.id });
+            }
+            PreparedCommand::Create(query) => (query, Outcome::Made(query.id)),
+            PreparedCommand::Update(query) if self.prepared.contains_key(&query.id) => (query, Outcome::Done),
+            PreparedCommand::Update(query) => return Outcome::Refused(Refusal::MissingQuery { id: query.id }),
+            PreparedCommand::Delete(id) => {
+                return match self.prepared.remove(id) {
+                    Some(_) => Outcome::Done,
+                    None => Outcome::Refused(Refusal::MissingQuery { id: *id }),
+                };
+            }
+        };
+        let name = query.name.clone();
+        let found_by_name = |query: &PreparedQuery| query.template.is_some() || !query.name.is_empty();
+        let same = |other: &&PreparedQuery| {
+            other.id != query.id && found_by_name(query) && found_by_name(other) && fold(&other.name) == fold(&name)
+        };
+        if self.prepared.values().any(|other| same(&other)) {
+            return Outcome::Refused(Refusal::QueryNameTaken { name });
+        }
+        if self.prepared.keys().any(|id| id.to_string() == fold(&name)) {
+            return Outcome::Refused(Refusal::QueryNameIsId { name });
+        }
+        if let Some(id) = query.session.filter(|id| !self.sessions.contains_key(id)) {
+            return Outcome::Refused(Refusal::MissingSession { id });
+        }
+        let old = self.prepared.get(&query.id);
+        let (create_index, modify_index) = old.map_or((index, index), |old| (old.create_index, old.modify_index));
+        let mut row = PreparedQuery { create_index, modify_index, ..(**query).clone() };
+        if old != Some(&row) {
+            row.modify_index = index;
+        }
+        self.prepared.insert(row.id, row);
+        made
+    }
+
+    /// By id, by name, or by the template with the longest name that this one begins with.
+    fn resolve(&self, name: &str) -> Option<PreparedQuery> {
+        if let Some(query) = self.prepared.values().find(|query| query.id.to_string() == fold(name)) {
+            return query.template.is_none().then(|| query.clone());
+        }
+        let named = |query: &&PreparedQuery| !query.name.is_empty() && fold(&query.name) == fold(name);
+        let begins = |query: &&PreparedQuery| query.template.is_some() && fold(name).starts_with(&fold(&query.name));
+        let longest = || self.prepared.values().filter(begins).max_by_key(|query| query.name.len());
+        let found = self.prepared.values().find(named).or_else(longest).filter(|_| !name.is_empty())?;
+        let mut query = found.clone();
+        if query.template.is_some() {
+            query.service.service = query.service.service.replace("${name.full}", name);
+        }
+        Some(query)
+    }
+
+    /// In no order: instances stand as they do everywhere.
+    pub(crate) fn execute(&self, name: &str) -> Option<Executed> {
+        let query = self.resolve(name)?;
+        let mut instances = self.instances(&query.service.service, &[], &[]);
+        instances.retain(|instance| {
+            let tagged = |tag: &String| instance.service.tags.contains(tag);
+            let asked = query.service.tags.iter().all(|tag| match tag.strip_prefix('!') {
+                Some(tag) => !tagged(&tag.to_owned()),
+                None => tagged(tag),
+            });
+            let counts = |check: &Check| !query.service.ignore_checks.contains(&check.id.to_string());
+            let well = |status: Status| match query.service.only_passing {
+                true => status == Status::Passing,
+                false => status != Status::Critical,
+            };
+            let meta = query.service.node_meta.iter().all(|(key, value)| instance.node.meta.get(key) == Some(value));
+            asked && meta && instance.checks.iter().all(|check| well(check.status) || !counts(check))
+        });
+        Some(Executed { service: query.service.service, instances, dns_ttl: query.dns_ttl })
     }
 
     fn apply_kv(&mut self, index: Index, now: u64, command: &KvCommand) -> Outcome {
@@ -381,6 +464,10 @@ impl Naive {
         Rows::Sessions(sessions.cloned().map(Arc::new).collect())
     }
 
+    fn prepared_where(&self, wanted: impl Fn(&PreparedQuery) -> bool) -> Rows {
+        Rows::PreparedQueries(self.prepared.values().filter(|query| wanted(query)).cloned().map(Arc::new).collect())
+    }
+
     pub(crate) fn run(&self, query: &Query) -> Rows {
         match query {
             Query::Nodes { meta } => {
@@ -443,6 +530,10 @@ impl Naive {
             Query::Session { id } => self.sessions_where(|session| session.id == *id),
             Query::SessionsOfNode { node } => self.sessions_where(|session| fold(&session.node) == fold(node)),
             Query::Sessions => self.sessions_where(|_| true),
+            Query::PreparedQuery { id } => self.prepared_where(|query| query.id == *id),
+            Query::PreparedQueries => self.prepared_where(|_| true),
+            Query::Explain { name } => Rows::PreparedQueries(self.resolve(name).into_iter().map(Arc::new).collect()),
+            Query::Execute(execution) => Rows::Executed(self.execute(&execution.name)),
             Query::Txn { looks } => Rows::Txn(self.looks(looks)),
         }
     }

@@ -1,9 +1,11 @@
 //! Random commands over so few names that they keep meeting each other, and every query about those names.
 
 use bytes::Bytes;
-use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register, SessionCommand};
-use lictor_catalog::model::{Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, Session, Ttl};
-use lictor_catalog::{Check, Coordinate, Index, NodeCoordinate, Query, Status};
+use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
+use lictor_catalog::model::{
+    Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Template, Ttl,
+};
+use lictor_catalog::{Check, Coordinate, Index, NodeCoordinate, PreparedQuery, Query, Status};
 use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -125,6 +127,46 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
     ]
 }
 
+/// Names that meet each other's prefixes and ids.
+pub(crate) const PREPARED: &[&str] = &["", "we", "Web", "web-x", "00000000-0000-0000-0000-000000000001", "DB"];
+
+fn prepared() -> impl Strategy<Value = PreparedQuery> {
+    let service = select(vec!["web", "DB", "${name.full}", "nothing"]);
+    let tags = select(vec![vec![], vec!["v1"], vec!["!v1"], vec!["primary", "!v1"]]);
+    let ignored = select(vec![vec![], vec!["http"]]);
+    let wanted = (service, tags, ignored, any::<bool>(), meta());
+    let session = prop_oneof![2 => Just(None), 1 => session_id().prop_map(Some)];
+    (session_id(), select(PREPARED), session, any::<bool>(), wanted).prop_map(
+        |(id, name, session, template, wanted)| {
+            let (service, tags, ignored, only_passing, node_meta) = wanted;
+            let strings = |list: Vec<&str>| list.into_iter().map(ToOwned::to_owned).collect();
+            PreparedQuery {
+                id,
+                name: name.to_owned(),
+                session,
+                template: template.then(Template::default),
+                service: ServiceQuery {
+                    service: service.to_owned(),
+                    tags: strings(tags),
+                    ignore_checks: strings(ignored),
+                    only_passing,
+                    node_meta,
+                    ..ServiceQuery::default()
+                },
+                ..PreparedQuery::default()
+            }
+        },
+    )
+}
+
+fn prepared_command() -> impl Strategy<Value = PreparedCommand> {
+    prop_oneof![
+        4 => prepared().prop_map(|query| PreparedCommand::Create(Box::new(query))),
+        3 => prepared().prop_map(|query| PreparedCommand::Update(Box::new(query))),
+        1 => session_id().prop_map(PreparedCommand::Delete),
+    ]
+}
+
 /// Most are stale; with so few keys and sessions some are not.
 fn sequencer() -> impl Strategy<Value = Sequencer> {
     (select(KEYS), 1u64..3, session_id()).prop_map(|(key, lock_index, session)| Sequencer {
@@ -190,6 +232,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         6 => kv().prop_map(Command::Kv),
         1 => (sequencer(), kv()).prop_map(|(sequencer, kv)| Command::Fenced(Box::new(sequencer), kv)),
         4 => session_command().prop_map(Command::Session),
+        4 => prepared_command().prop_map(Command::Prepared),
         6 => txn().prop_map(Command::Txn),
         1 => (0u32..3).prop_map(Command::FeatureLevel),
     ]
@@ -269,7 +312,9 @@ pub(crate) fn queries() -> Vec<Query> {
             Query::HealthNode { name },
         ]);
     }
-    queries.push(Query::Sessions);
+    queries.extend([Query::Sessions, Query::PreparedQueries]);
+    queries.extend((1..4).map(|id| Query::PreparedQuery { id: Uuid::from_u128(id) }));
+    queries.extend(PREPARED.iter().map(|name| Query::Explain { name: (*name).to_owned() }));
     queries.extend((1..4).map(|id| Query::Session { id: Uuid::from_u128(id) }));
     queries.push(Query::Txn { looks: vec![TxnLook::Node(Some(Uuid::from_u128(1)), "".into())] });
     for key in KEYS.iter().map(|key| (*key).to_owned()) {

@@ -13,6 +13,7 @@ mod hash;
 mod kv;
 mod metrics;
 mod node;
+mod prepared;
 mod rows;
 mod service;
 mod session;
@@ -54,6 +55,12 @@ impl Encoded {
 
     const fn not_found() -> Self {
         Self { status: 404, content_type: None, body: Bytes::new(), gzip: false, headers: &[] }
+    }
+
+    /// As [`Self::not_found`], with what it is that was not.
+    const fn no(what: &'static str) -> Self {
+        let content_type = Some("text/plain; charset=utf-8");
+        Self { status: 404, content_type, body: Bytes::from_static(what.as_bytes()), gzip: false, headers: &[] }
     }
 }
 

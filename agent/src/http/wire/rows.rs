@@ -4,6 +4,7 @@ use super::check::WireCheck;
 use super::coordinate::WirePlace;
 use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
+use super::prepared::{WireExecuted, WireExplained, WireQuery};
 use super::service::{CatalogService, WireService};
 use super::session::WireSession;
 use super::{Each, Encoded, go, gzip, txn};
@@ -20,6 +21,9 @@ use std::sync::Arc;
 
 /// Bytes that a node, a service or a check takes, roughly: a guess that saves moving the buffer while it grows.
 const ROW: usize = 512;
+
+/// What is missing when a prepared query is.
+const QUERY: &str = "Query not found";
 
 /// What a raw value is sent with, so that no browser takes it for a page of ours.
 const RAW_HEADERS: &[(&str, &str)] = &[("x-content-type-options", "nosniff"), ("content-security-policy", "sandbox")];
@@ -98,6 +102,22 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
             go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
         }
+        Rows::PreparedQueries(queries) => match (query, &queries[..]) {
+            (Query::PreparedQueries, queries) => {
+                let shown = Each(queries.iter().map(|query| WireQuery::from(&**query)));
+                go::to_vec(&shown, pretty, queries.len() * ROW + 2)
+            }
+            (_, []) => return Encoded::no(QUERY),
+            (Query::Explain { .. }, [query, ..]) => {
+                go::to_vec(&WireExplained { query: WireQuery::from(&**query) }, pretty, ROW)
+            }
+            (_, [query, ..]) => go::to_vec(&[WireQuery::from(&**query)], pretty, ROW),
+        },
+        Rows::Executed(None) => return Encoded::no(QUERY),
+        Rows::Executed(Some(found)) => {
+            let capacity = found.instances.iter().map(|instance| (2 + instance.checks.len()) * ROW).sum::<usize>();
+            go::to_vec(&WireExecuted::of(found, datacenter), pretty, capacity + ROW)
+        }
     };
     Encoded::json(body)
 }
@@ -121,7 +141,9 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
         | Rows::KvEntries(_)
         | Rows::Keys(_)
         | Rows::Sessions(_)
-        | Rows::Txn(_) => {}
+        | Rows::Txn(_)
+        | Rows::PreparedQueries(_)
+        | Rows::Executed(_) => {}
     }
     rows
 }
@@ -177,14 +199,14 @@ fn service_list<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Res
 /// An instance in `health/service`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct HealthEntry<'a> {
+pub(super) struct HealthEntry<'a> {
     node: WireNode<'a>,
     service: WireService<'a>,
     checks: CheckList<'a>,
 }
 
 impl<'a> HealthEntry<'a> {
-    fn of(instance: &'a Instance, datacenter: &'a str) -> Self {
+    pub(super) fn of(instance: &'a Instance, datacenter: &'a str) -> Self {
         let Instance { node, service, checks } = instance;
         Self { node: WireNode::of(node, datacenter), service: WireService::of(service), checks: CheckList(checks) }
     }

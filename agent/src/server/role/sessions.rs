@@ -1,10 +1,11 @@
-//! What a leader does for sessions: it draws their ids, and ends those that nobody renewed.
+//! What a leader does for sessions: it draws their ids, as it draws those of prepared queries, and ends those that nobody
+//! renewed.
 
 use super::Role;
 use crate::effect::Effect;
 use crate::server::replica::Diverging;
 use crate::time::Instant;
-use lictor_catalog::{Command, SessionCommand};
+use lictor_catalog::{Command, PreparedCommand, SessionCommand};
 
 /// Sessions that are ended in one turn; the next turn goes on.
 const ENDED_AT_ONCE: usize = 256;
@@ -12,8 +13,10 @@ const ENDED_AT_ONCE: usize = 256;
 impl Role {
     /// What only whoever proposes a command can say.
     pub(super) fn resolve(&mut self, command: &mut Command) {
-        if let Command::Session(SessionCommand::Create(session)) = command {
-            session.id = self.dice.uuid();
+        match command {
+            Command::Session(SessionCommand::Create(session)) => session.id = self.dice.uuid(),
+            Command::Prepared(PreparedCommand::Create(query)) => query.id = self.dice.uuid(),
+            _ => {}
         }
     }
 
