@@ -91,6 +91,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        coordinates: true,
         encrypted: false,
         default_query_time: std::time::Duration::from_secs(300),
         max_query_time: std::time::Duration::from_secs(600),

@@ -8,8 +8,9 @@
 
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
-use crate::gossip::{Gossip, GossipCounts, Member, MemberEvent, MemberStatus, Output};
+use crate::gossip::{Gossip, GossipCounts, Member, MemberEvent, MemberStatus, Output, UserEvent};
 use crate::http::call::Act;
+use crate::local::Heard;
 use crate::metrics::Counts;
 use crate::rpc::Unserved;
 use crate::server::role::Role;
@@ -46,6 +47,9 @@ pub struct Agent {
     /// This server knows the truth and a leader.
     serves: bool,
     local_changed: bool,
+    heard: Heard,
+    /// To be given after what they speak of was published.
+    answers: Vec<Effect>,
     counts: Counts,
     ending: Option<Ending>,
 }
@@ -83,6 +87,8 @@ impl Agent {
             tagged,
             serves: false,
             local_changed: true,
+            heard: Heard::default(),
+            answers: Vec::new(),
             counts: Counts::default(),
             ending: None,
         }
@@ -155,6 +161,10 @@ impl Agent {
     fn act(&mut self, now: Instant, ticket: Ticket, act: Act, effects: &mut Vec<Effect>) {
         match act {
             Act::Local(change) => self.owned.change(now, ticket, *change),
+            Act::Fire(announcement) => {
+                let answer = Answer::Fired(self.gossip.fire(now, *announcement));
+                self.answers.push(Effect::Answer { ticket, answer });
+            }
             Act::Leave => {
                 let deadline = now + LEAVE_PATIENCE;
                 let leaving = Leaving { tickets: Vec::new(), deadline, next_offer: now };
@@ -237,6 +247,9 @@ impl Agent {
                 self.owned.server_known(now);
             }
         }
+        if let Some(place) = self.gossip.place() {
+            self.owned.place(now, place);
+        }
         self.local_changed |= self.owned.finish(now, effects);
         if self.leaving.is_some() {
             self.begin_to_leave(now, effects);
@@ -248,6 +261,7 @@ impl Agent {
         if std::mem::take(&mut self.local_changed) {
             effects.push(Effect::PublishLocal(Arc::new(self.local_view())));
         }
+        effects.append(&mut self.answers);
         effects.extend(self.owned.answers());
         if let Some(ending) = self.ending.take() {
             effects.push(Effect::Exit(ending));
@@ -262,6 +276,7 @@ impl Agent {
                 Output::Dial { to, dial, body } => effects.push(Effect::Dial { to, dial, body }),
                 Output::Changed => changed = true,
                 Output::Event(event) => self.note(&event),
+                Output::Heard(event) => self.hear(event),
                 Output::Joined { ticket, reached } => self.joined(ticket, Ok(reached), effects),
                 // The ticket stays open: gossip goes on trying.
                 Output::JoinWaits { ticket: _, to, reason } => {
@@ -311,6 +326,13 @@ impl Agent {
         }
     }
 
+    /// A user event came, perhaps for this node.
+    fn hear(&mut self, event: Arc<UserEvent>) {
+        let (services, _) = self.owned.view();
+        tracing::debug!("event {:?} ({}) was heard", event.announcement.name, event.id);
+        self.local_changed |= self.heard.hear(event, &self.facts.node_name, &services);
+    }
+
     fn alive(&self) -> usize {
         self.members.iter().filter(|member| member.status == MemberStatus::Alive).count()
     }
@@ -338,7 +360,15 @@ impl Agent {
     fn local_view(&mut self) -> LocalView {
         let (services, checks) = self.owned.view();
         let health_score = self.gossip.counts().unhealthy;
-        LocalView { members: Arc::clone(&self.members), services, checks, node: self.owned.node(), health_score }
+        LocalView {
+            members: Arc::clone(&self.members),
+            services,
+            checks,
+            node: self.owned.node(),
+            events: self.heard.recent(),
+            place: self.gossip.place(),
+            health_score,
+        }
     }
 
     /// What it has counted since its start.

@@ -3,6 +3,7 @@
 use crate::checks::{Probe, Run};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter, Write};
+use crate::gossip::{NotFired, UserEvent};
 use crate::local::{Refused, SyncTicket, Ticket as PersistTicket, Write as Record};
 use crate::rpc::Unserved;
 use crate::server::role::operate::CannotOperate;
@@ -111,6 +112,8 @@ pub enum Answer {
     Local(Result<(), Refused>),
     /// How many members were reached, or why none.
     Joined(Result<usize, String>),
+    /// A user event was fired, or why not.
+    Fired(Result<Arc<UserEvent>, NotFired>),
     /// An act that cannot fail is done.
     Done,
     UnknownMember(String),

@@ -3,11 +3,11 @@
 //!
 //! A view is published once per committed batch, before that batch's answers are given, and never changes afterwards.
 
-use crate::gossip::Member;
+use crate::gossip::{Member, UserEvent};
 use crate::metrics::Telemetry;
 use crate::time::Instant;
 use lictor_catalog::model::{CheckId, NodeName, ServiceId};
-use lictor_catalog::{Check, Index, Node, Service, Store};
+use lictor_catalog::{Check, Coordinate, Index, Node, Service, Store};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -66,6 +66,10 @@ pub struct LocalView {
     pub services: Arc<BTreeMap<ServiceId, Arc<Service>>>,
     pub checks: Arc<BTreeMap<CheckId, Arc<Check>>>,
     pub node: Arc<Node>,
+    /// User events that it has heard and that are meant for it, the latest last.
+    pub events: Arc<[Arc<UserEvent>]>,
+    /// Where it is among its fellow members, as it last told the catalog; none when it does not find that out.
+    pub place: Option<Coordinate>,
     /// Rounds of gossip in which nobody was heard, when this was published: 0 is healthy, 8 the worst.
     pub health_score: u32,
 }
@@ -85,6 +89,8 @@ pub struct Facts {
     pub serf_port: u16,
     pub server_port: u16,
     pub ui: bool,
+    /// `disable_coordinates` is not set.
+    pub coordinates: bool,
     /// Gossip packets are sealed.
     pub encrypted: bool,
     pub default_query_time: Duration,

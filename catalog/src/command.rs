@@ -3,7 +3,9 @@
 //! An entry of the log is an [`Entry`]: the time its batch was proposed at, an id by which the proposer finds the answer,
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
-use crate::model::{Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session};
+use crate::model::{
+    Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session,
+};
 use crate::txn::Txn;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,8 @@ pub enum Command {
     Prepared(PreparedCommand),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
+    /// A node is placed. One that is not there is left out.
+    Coordinate(NodeCoordinate),
 }
 
 /// A node, with any of: one of its services, some of its checks. All or nothing. The indexes in the rows are ignored.

@@ -8,7 +8,9 @@ use lictor_catalog::model::{
     Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
     Template, Ttl,
 };
-use lictor_catalog::{Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
+use lictor_catalog::{
+    Check, Coordinate, Damaged, Index, NodeCoordinate, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -90,6 +92,7 @@ fn sample() -> Vec<Entry> {
         Command::Register(Box::new(register)),
         set("a"),
         set("b"),
+        Command::Coordinate(NodeCoordinate { node: "alpha".into(), coordinate: place(0.25) }),
         Command::Kv(KvCommand::Delete { key: "b".to_owned() }),
         create(1),
         create(2),
@@ -117,6 +120,10 @@ fn sample() -> Vec<Entry> {
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
+}
+
+fn place(height: f64) -> Coordinate {
+    Coordinate::try_from(([0.5, -0.125, 0.0, 0.0, 0.0, 0.0, 0.0, 1e-6], height, 1.5, -0.001)).expect("finite")
 }
 
 fn sample_store() -> Store {
@@ -256,7 +263,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive_damage(which in 0usize..15, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn entries_survive_damage(which in 0usize..16, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = sample()[which].encode().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -268,7 +275,7 @@ proptest! {
 
     /// Rows of any bytes under sound checksums: what a broken release might write.
     #[test]
-    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..12, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
+    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..13, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
         let mut bytes = encoded(&Store::default());
         // Keep the prologue and the header's frame, then follow with made-up frames.
         let header = 12 + 12 + u32::from_le_bytes(bytes[12..16].try_into().expect("four")) as usize;

@@ -362,6 +362,7 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::Node(row) => row.map_or(0, |(_, services)| services.len()),
         Rows::Instances(rows) => rows.len(),
         Rows::Checks(rows) => rows.len(),
+        Rows::Coordinates(rows) => rows.len(),
         Rows::KvEntry(row) => usize::from(row.is_some()),
         Rows::KvEntries(rows) => rows.len(),
         Rows::Keys(rows) => rows.len(),

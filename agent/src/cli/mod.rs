@@ -8,6 +8,7 @@ mod argv;
 mod catalog;
 mod child;
 mod client;
+mod event;
 mod force_leave;
 mod format;
 mod host;
@@ -21,6 +22,7 @@ pub(crate) mod malformed;
 mod members;
 mod monitor;
 mod operator;
+mod rtt;
 mod services;
 mod table;
 mod validate;
@@ -127,6 +129,7 @@ const VERBS: &[Verb] = &[
             Verb::Leaf(catalog::services::command, catalog::services::run),
         ],
     ),
+    Verb::Leaf(event::command, event::run),
     Verb::Leaf(force_leave::command, force_leave::run),
     Verb::Leaf(info::command, info::run),
     Verb::Leaf(join::command, join::run),
@@ -157,6 +160,7 @@ const VERBS: &[Verb] = &[
             ],
         )],
     ),
+    Verb::Leaf(rtt::command, rtt::run),
     Verb::Group(
         "services",
         "Registers services with the agent",

@@ -51,6 +51,12 @@ fn help_unknown_commands_and_wrong_flags() {
 fn arguments_are_checked_before_anybody_is_asked() {
     check("force-leave", 1, "", "A single node name must be specified to force leave.");
     check("force-leave a b", 1, "", "A single node name must be specified to force leave.");
+    check("event", 1, "", "Event name must be specified");
+    check("event -name=x -tag=v1", 1, "", "Cannot provide tag filter without service filter.");
+    check("event -name=x a b", 1, "", "Too many command line arguments.");
+    check("rtt", 1, "", "One or two node names must be specified");
+    check("rtt a b c", 1, "", "One or two node names must be specified");
+    check("rtt -wan a", 1, "", "node names must be specified as <node name>.<datacenter>");
     check("maint -enable -disable", 1, "", "Only one of -enable or -disable may be provided");
     check("maint -disable -reason=x", 1, "", "Reason may only be provided with -enable");
     check("maint -service=web", 1, "", "Service requires either -enable or -disable");

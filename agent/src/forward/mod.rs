@@ -9,7 +9,7 @@
 use crate::dice::Dice;
 use crate::effect::Answer;
 use crate::http::answer;
-use crate::http::call::{Consistency, Plan, Read, Reply};
+use crate::http::call::{Consistency, Plan, Read, Reply, Subject};
 use crate::rpc::Unserved;
 use crate::time::Instant;
 use crate::view::View;
@@ -96,6 +96,7 @@ pub enum Where {
 pub fn place(plan: &Plan, view: &View) -> Where {
     match plan {
         Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) => Where::Here,
+        Plan::Read(Read { subject: Subject::Events { .. }, .. }) => Where::Here,
         Plan::Read(Read { consistency: Consistency::Stale, .. }) if view.caught_up => Where::Here,
         Plan::Read(Read { consistency: Consistency::Stale, .. }) => Where::Nowhere(Unserved::NotCaughtUp),
         Plan::Read(_) | Plan::Write(..) | Plan::Leader => place_write(view),
@@ -133,10 +134,11 @@ pub fn proposed(answer: Answer) -> Attempt<Outcome> {
 
 /// What came of something that the agent itself was asked to do.
 #[must_use]
-pub fn acted(answer: Answer) -> Attempt<Reply> {
+pub fn acted(answer: Answer, pretty: bool) -> Attempt<Reply> {
     Attempt::Done(match answer {
         Answer::Local(result) => answer::local_reply(result),
         Answer::Joined(result) => answer::act_reply(result.map(drop)),
+        Answer::Fired(result) => answer::fired(result, pretty),
         Answer::Done => Reply::empty(200),
         Answer::Transferred => Reply::json(r#"{"Success":true}"#),
         Answer::CannotOperate(why) => Reply::text(500, why.to_string()),

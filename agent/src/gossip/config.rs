@@ -29,6 +29,8 @@ pub struct GossipConfig {
     pub join_retry: Duration,
     /// An unanswered dial is given up after this long.
     pub dial_timeout: Duration,
+    /// Whether this agent finds its place in the network, and tells it those who probe it.
+    pub coordinates: bool,
     /// The largest UDP payload.
     pub packet_size_max: usize,
     /// The largest TCP body, either way.
@@ -56,6 +58,7 @@ impl GossipConfig {
             left_timeout: Duration::from_secs(24 * 3600),
             join_retry: Duration::from_secs(3),
             dial_timeout: Duration::from_secs(5),
+            coordinates: true,
             packet_size_max: 1400,
             body_size_max: 8 << 20,
             members_max: 16_384,

@@ -14,10 +14,13 @@ use super::seal::{BadKey, Seal};
 use super::suspicion::Suspicion;
 use super::table::{Entry, Table};
 use super::timers::{Task, Timers};
+use super::user_event::Events;
+use super::vivaldi::Vivaldi;
 use super::wire::{self, Card, Item, Left};
 use crate::dice::Dice;
 use crate::time::Instant;
 use foca::{Foca, NoCustomBroadcast, State};
+use lictor_catalog::Coordinate;
 use lictor_catalog::model::{NodeName, folded};
 use rand::rngs::SmallRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,9 +70,11 @@ pub struct Gossip {
     pub(super) table: Table,
     pub(super) suspicions: BTreeMap<Uuid, Suspicion>,
     pub(super) queue: Queue,
+    pub(super) events: Events,
     pub(super) seal: Seal,
     pub(super) timers: Timers,
     pub(super) probing: Probing,
+    pub(super) vivaldi: Vivaldi,
     pub(super) dials: BTreeMap<u64, Dialing>,
     pub(super) checks: BTreeMap<u64, Check>,
     /// What a check found of the holder of a name or id: when, and whether it lives.
@@ -110,9 +115,11 @@ impl Gossip {
             table: Table::default(),
             suspicions: BTreeMap::new(),
             queue: Queue::default(),
+            events: Events::default(),
             seal,
             timers: Timers::default(),
             probing: Probing::default(),
+            vivaldi: Vivaldi::new(dice.split()),
             dials: BTreeMap::new(),
             checks: BTreeMap::new(),
             verdicts: BTreeMap::new(),
@@ -159,9 +166,19 @@ impl Gossip {
         members
     }
 
+    pub(super) fn is_present(&self) -> bool {
+        self.phase == Phase::Present
+    }
+
     #[must_use]
     pub fn counts(&self) -> GossipCounts {
         GossipCounts { unhealthy: self.probing.unhealthy(), ..self.counts }
+    }
+
+    /// Where this agent is among the others, if it is to find that out.
+    #[must_use]
+    pub fn place(&self) -> Option<Coordinate> {
+        self.config.coordinates.then(|| self.vivaldi.place())
     }
 
     /// What is to be done and known since the last call, in order.
@@ -321,6 +338,7 @@ impl Gossip {
             let Some(entry) = self.table.entries.remove(&id) else { continue };
             self.table.cards.remove(&id);
             self.queue.drop_suspicions(id);
+            self.vivaldi.forget(id);
             self.drive(now, |swim, caught| swim.handle_timer(foca::Timer::RemoveDown(entry.who), caught));
             if let Some(member) = entry.shown {
                 self.out.push(Output::Changed);

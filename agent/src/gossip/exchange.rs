@@ -165,7 +165,7 @@ impl Gossip {
                 if self.is_joining() {
                     return Reply::Wait;
                 }
-                self.merge(now, sync.rows);
+                self.merge(now, sync);
                 Reply::State(self.state(now))
             }
             Ask::Ping { target, .. } if target != self.card.id => Reply::Refused(JoinRefused::NotMe),
@@ -235,7 +235,7 @@ impl Gossip {
         }
         let before = self.me();
         let target = sync.from.id;
-        self.merge(now, sync.rows);
+        self.merge(now, sync);
         if self.me() != before && !again {
             // They held us for dead. Now that we are somebody new, they should hear it from us.
             self.sync(now, target, with, true);
@@ -268,17 +268,26 @@ impl Gossip {
                 card: self.table.cards.get(&who.id).cloned(),
             }
         });
+        let (event_clock, events) = self.events.state();
         Sync {
             datacenter: self.config.datacenter.clone(),
             label: self.config.label.clone(),
             from: self.me(),
             rows: std::iter::once(me).chain(others).collect(),
+            event_clock,
+            events,
         }
     }
 
     /// Takes in what another member knows. What it holds for dead and we hold for living becomes suspect here, as in
     /// memberlist: the member itself shall have a word.
-    pub(super) fn merge(&mut self, now: Instant, rows: Vec<Row>) {
+    pub(super) fn merge(&mut self, now: Instant, sync: Sync) {
+        let Sync { datacenter: _, label: _, from: _, rows, event_clock, events } = sync;
+        self.take_events(event_clock, events);
+        self.merge_rows(now, rows);
+    }
+
+    fn merge_rows(&mut self, now: Instant, rows: Vec<Row>) {
         let (mut live, mut down) = (Vec::new(), Vec::new());
         let mut marks = Vec::new();
         for row in rows {

@@ -78,7 +78,7 @@ impl Gossip {
                 if let Some(refused) = self.foreign(&sync) {
                     JoinError::Refused(refused)
                 } else {
-                    self.merge(now, sync.rows);
+                    self.merge(now, sync);
                     return self.join_done(ticket, to, None);
                 }
             }
@@ -143,7 +143,7 @@ impl Gossip {
         if let Some(reply) = self.ask_the_holders(now, name, joiner) {
             return reply;
         }
-        self.merge(now, sync.rows);
+        self.merge(now, sync);
         Reply::State(self.state(now))
     }
 

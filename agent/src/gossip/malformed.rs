@@ -5,12 +5,13 @@ use super::identity::{Identity, Swim};
 use super::output::Output;
 use super::seal::{Kind, Seal};
 use super::wire::{self, Ask, Item, Letter, Reply};
-use super::{GossipConfig, JoinError};
+use super::{Announcement, GossipConfig, JoinError, NotFired, UserEvent};
 use crate::dice::Dice;
 use crate::malformed::{Seeds, Verdict, survives};
 use crate::time::Instant;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 const NOW: Instant = Instant(1_000_000_000_000);
@@ -90,8 +91,34 @@ pub(crate) fn packets() -> Seeds {
     payloads.sort_by_key(Vec::len);
     payloads.dedup();
     let names = ["shortest", "short", "long", "longest"];
+    let event = wire::write(&Item::Event(sample_event()));
+    let mut packet = vec![0, 0];
+    assert!(wire::append(&mut packet, &event, 1400), "an event fits into a packet");
+    let mut place = vec![0, 0];
+    let item = wire::write(&Item::Place(super::vivaldi::origin()));
+    assert!(wire::append(&mut place, &item, 1400), "a place fits into a packet");
     let step = (payloads.len() - 1) as f64 / (names.len() - 1) as f64;
-    names.into_iter().enumerate().map(|(at, name)| (name, payloads[(at as f64 * step) as usize].clone())).collect()
+    names
+        .into_iter()
+        .enumerate()
+        .map(|(at, name)| (name, payloads[(at as f64 * step) as usize].clone()))
+        .chain([("event", packet), ("place", place)])
+        .collect()
+}
+
+/// Fires what somebody asked for, at an agent that another one hears.
+pub(crate) fn fire(announcement: Announcement) -> Result<Arc<UserEvent>, NotFired> {
+    let (mut first, mut second) = pair();
+    let fired = first.fire(NOW, announcement)?;
+    let packets = first.deadline().map(|due| first.timer(due)).into_iter().flat_map(|()| first.outputs());
+    for packet in packets.collect::<Vec<_>>() {
+        if let Output::Packet { bytes, .. } = packet {
+            second.packet(NOW, identity(1).address, &bytes);
+        }
+    }
+    let heard = second.outputs().into_iter().any(|output| matches!(output, Output::Heard(heard) if heard == fired));
+    assert!(heard, "what is fired is heard");
+    Ok(fired)
 }
 
 /// A request over TCP behind the seal. It is always answered, and the answer reads.
@@ -112,7 +139,8 @@ pub(crate) fn request(payload: &[u8]) -> Verdict {
 }
 
 pub(crate) fn requests() -> Seeds {
-    let first = pair().0;
+    let mut first = pair().0;
+    first.take_event(sample_event());
     let join = dialled(&mut agent(3));
     let sync = Ask::Sync { target: identity(1).id, sync: first.state(NOW) };
     let ping = Ask::Ping { target: identity(1).id, suspected: Some((identity(1).counter, 0)) };
@@ -149,6 +177,22 @@ pub(crate) fn answers() -> Seeds {
     let state = first.request(NOW, &sealed);
     let state = first.seal.open(Kind::Answer, &state).expect("our own answer");
     vec![("state", state), ("wait", wire::write(&Letter { number, content: Reply::Wait }))]
+}
+
+fn sample_event() -> UserEvent {
+    let filter = |text: &str| text.to_owned();
+    UserEvent {
+        id: Uuid::from_u128(77),
+        time: 9,
+        version: 1,
+        announcement: Announcement {
+            name: "deploy".to_owned(),
+            payload: b"payload".to_vec(),
+            node_filter: filter("^n"),
+            service_filter: filter("web"),
+            tag_filter: filter("v1"),
+        },
+    }
 }
 
 fn identity(number: u8) -> Identity {

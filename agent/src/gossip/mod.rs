@@ -3,7 +3,7 @@
 //!
 //! On top of foca's probes, suspicion and refutation come: joins that ask before they enter, tags as versioned cards,
 //! farewells that differ from failures, push/pull over TCP, a fallback probe over TCP, Lifeguard's suspicions, sealed
-//! packets, and calling on the dead so that partitions heal. See [`Gossip`].
+//! packets, user events, places in the network, and calling on the dead so that partitions heal. See [`Gossip`].
 
 mod check;
 mod config;
@@ -22,6 +22,8 @@ mod suspicion;
 mod swim;
 mod table;
 mod timers;
+mod user_event;
+mod vivaldi;
 pub(crate) mod wire;
 
 #[cfg(test)]
@@ -33,4 +35,6 @@ pub use identity::{CodecError, Identity};
 pub use member::{Member, MemberStatus};
 pub use output::{DialError, JoinError, MemberEvent, Output, UnknownMember};
 pub use seal::BadKey;
+pub(crate) use user_event::filter as event_filter;
+pub use user_event::{Announcement, EVENT_MAX, NotFired, UserEvent, VERSION as EVENT_VERSION};
 pub use wire::JoinRefused;

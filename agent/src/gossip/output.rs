@@ -1,10 +1,12 @@
 //! What membership asks of its host and tells it. Owns nothing.
 
 use super::member::Member;
+use super::user_event::UserEvent;
 use super::wire::JoinRefused;
 use bytes::Bytes;
 use lictor_catalog::model::NodeName;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// One thing for the host to do or to know, in order.
@@ -24,6 +26,8 @@ pub enum Output {
     /// The list of members is not what it was.
     Changed,
     Event(MemberEvent),
+    /// A user event, once each.
+    Heard(Arc<UserEvent>),
     /// At least one address let us in; `reached` of them did.
     Joined {
         ticket: u64,

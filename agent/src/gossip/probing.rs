@@ -2,6 +2,7 @@
 //! multiplier). Owns both; foca keeps its own books.
 
 use super::identity::Identity;
+use crate::time::Instant;
 use std::time::Duration;
 
 const UNHEALTHY_MAX: u32 = 8;
@@ -16,14 +17,15 @@ pub(super) struct Probing {
 struct Current {
     target: Identity,
     number: u8,
+    at: Instant,
     answered: bool,
     /// Somebody else was heard meanwhile, or the target's host answered: the silence is not of our making.
     heard: bool,
 }
 
 impl Probing {
-    pub(super) fn started(&mut self, target: Identity, number: u8) {
-        self.current = Some(Current { target, number, answered: false, heard: false });
+    pub(super) fn started(&mut self, now: Instant, target: Identity, number: u8) {
+        self.current = Some(Current { target, number, at: now, answered: false, heard: false });
     }
 
     /// Called before foca starts its next probe.
@@ -54,6 +56,12 @@ impl Probing {
         if let Some(current) = self.current.as_mut().filter(|current| current.target == *target) {
             current.heard = true;
         }
+    }
+
+    /// How long the target itself took to answer, at its first answer.
+    pub(super) fn round_trip(&self, now: Instant, from: &Identity, number: u8) -> Option<Duration> {
+        self.unanswered(from).filter(|waits| *waits == number)?;
+        self.current.as_ref().map(|current| now.since(current.at))
     }
 
     pub(super) fn answered(&mut self, number: u8) {

@@ -14,6 +14,7 @@ pub(super) enum Key {
     Left(Uuid),
     Suspect { who: Uuid, from: Uuid },
     Card(Uuid),
+    Event(Uuid),
 }
 
 struct Waiting {

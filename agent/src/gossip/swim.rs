@@ -15,6 +15,7 @@ use super::wire::{self, Ask, Card, Doubt, Item};
 use crate::time::Instant;
 use bytes::Bytes;
 use foca::{Header, Message, Notification, Runtime, State, Timer};
+use lictor_catalog::Coordinate;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Gossip {
         let fine = run(&mut self.swim, &mut caught).is_ok();
         self.touched.extend(caught.touched);
         for (to, bytes) in caught.sent {
-            self.send_swim(&to, &bytes);
+            self.send_swim(now, &to, &bytes);
         }
         for (timer, after) in caught.timers {
             let after = match timer {
@@ -119,7 +120,8 @@ impl Gossip {
         }
     }
 
-    fn send_swim(&mut self, to: &Identity, swim: &[u8]) {
+    fn send_swim(&mut self, now: Instant, to: &Identity, swim: &[u8]) {
+        let mut acks = false;
         if let Ok(Swim { header, .. }) = Swim::read(swim) {
             if header.src_incarnation > self.incarnation {
                 // foca raised it to refute a suspicion.
@@ -127,8 +129,9 @@ impl Gossip {
             }
             self.incarnation = header.src_incarnation;
             if let Message::Ping(number) = header.message {
-                self.probing.started(*to, number);
+                self.probing.started(now, *to, number);
             }
+            acks = matches!(header.message, Message::Ack(_));
         }
         let Ok(length) = u16::try_from(swim.len()) else { return };
         let room = self.packet_room();
@@ -137,6 +140,9 @@ impl Gossip {
             // Lifeguard's buddy: whoever talks to a suspect tells it, so that it can refute at once.
             let doubt = Doubt { who: suspicion.who, incarnation: suspicion.incarnation, from: self.card.id };
             wire::append(&mut payload, &wire::write(&Item::Suspect(doubt)), room);
+        }
+        if let Some(place) = self.place().filter(|_| acks) {
+            wire::append(&mut payload, &wire::write(&Item::Place(place)), room);
         }
         self.queue.fill(&mut payload, room);
         self.post(to.address, &payload);
@@ -176,7 +182,13 @@ impl Gossip {
         }
         if !swim.is_empty() {
             match Swim::read(swim) {
-                Ok(swim) => self.take_swim(now, swim),
+                Ok(swim) => {
+                    let place = items.iter().find_map(|item| match item {
+                        Item::Place(place) => Some(*place),
+                        _ => None,
+                    });
+                    self.take_swim(now, swim, place);
+                }
                 Err(_) => self.counts.packets_malformed += 1,
             }
         }
@@ -186,7 +198,7 @@ impl Gossip {
         self.flush(now);
     }
 
-    fn take_swim(&mut self, now: Instant, mut swim: Swim) {
+    fn take_swim(&mut self, now: Instant, mut swim: Swim, place: Option<Coordinate>) {
         let (me, src) = (self.me(), swim.header.src);
         if src.id == me.id {
             return self.rival(now, src);
@@ -196,9 +208,15 @@ impl Gossip {
             return;
         }
         if self.verdict(src.id).is_some_and(|known| *known.id() == src && known.state() == State::Down) {
-            return self.tell_down(src);
+            return self.tell_down(now, src);
         }
         self.probing.heard(&src);
+        if let (Message::Ack(number), Some(place)) = (&swim.header.message, place)
+            && self.config.coordinates
+            && let Some(round_trip) = self.probing.round_trip(now, &src, *number)
+        {
+            self.vivaldi.observe(src.id, &place, round_trip);
+        }
         if let Message::Ack(number) | Message::ForwardedAck { probe_number: number, .. } = swim.header.message {
             self.probing.answered(number);
         }
@@ -225,14 +243,14 @@ impl Gossip {
     }
 
     /// Tells a member that we hold it for dead, so that it comes back under a higher counter. Not those that left.
-    fn tell_down(&mut self, who: Identity) {
+    fn tell_down(&mut self, now: Instant, who: Identity) {
         if self.table.get(who.id).is_some_and(|entry| entry.who == who && entry.has_left()) {
             return;
         }
         let header =
             Header { src: self.me(), src_incarnation: self.incarnation, dst: who, message: Message::TurnUndead };
         if let Ok(bytes) = (Swim { header, updates: Vec::new() }).write() {
-            self.send_swim(&who, &bytes);
+            self.send_swim(now, &who, &bytes);
         }
     }
 
@@ -248,6 +266,9 @@ impl Gossip {
             }
             Item::Ping { .. } => {}
             Item::Pong { nonce, from } => self.check_answered(now, nonce, from),
+            Item::Event(event) => self.take_event(event),
+            // Read with the ack that it came beside.
+            Item::Place(_) => {}
         }
     }
 
@@ -355,7 +376,7 @@ impl Gossip {
         self.drive(now, |swim, caught| swim.apply_many(std::iter::once(down), true, caught));
         self.suspicions.remove(&id);
         self.urgent = true;
-        self.tell_down(who);
+        self.tell_down(now, who);
     }
 
     pub(super) fn swim_timer(&mut self, now: Instant, timer: Timer<Identity>) {

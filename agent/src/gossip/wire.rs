@@ -2,6 +2,8 @@
 //! nothing.
 
 use super::identity::{Identity, WireState};
+use super::user_event::UserEvent;
+use lictor_catalog::Coordinate;
 use lictor_catalog::model::NodeName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +41,9 @@ pub(crate) enum Item {
         nonce: u64,
         from: Identity,
     },
+    Event(UserEvent),
+    /// Beside an ack: where the sender is.
+    Place(Coordinate),
 }
 
 /// A member went on purpose, or is to be treated as if it had.
@@ -81,6 +86,9 @@ pub(crate) struct Sync {
     pub(crate) label: String,
     pub(crate) from: Identity,
     pub(crate) rows: Vec<Row>,
+    /// Where the clock of events stands, and those of its window.
+    pub(crate) event_clock: u64,
+    pub(crate) events: Vec<UserEvent>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! From what came of a plan to a reply: headers of reads, bodies of writes, and Consul's words for what went wrong.
 
-use super::call::{Consistency, Read, Reply, WriteAnswer};
+use super::call::{Consistency, Read, Reply, Subject, WriteAnswer};
 use super::wire::{self, Encoded, WireId, WireSession};
+use crate::gossip::{NotFired, UserEvent};
 use crate::local::Refused;
 use crate::server::role::recovery::Prospect;
 use crate::time::Instant;
@@ -9,6 +10,7 @@ use crate::view::{Facts, View};
 use bytes::Bytes;
 use lictor_catalog::{Index, Outcome, Query, Refusal, TxnFault, TxnThing};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -37,6 +39,12 @@ impl Freshness {
 #[must_use]
 pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Freshness) -> Reply {
     let mut headers = Vec::with_capacity(12);
+    let query = match &read.subject {
+        Subject::Catalog(query) => query,
+        Subject::Events { .. } => {
+            return Reply::json(encoded.body.clone()).with("x-consul-index", decimal(index.0.max(1)));
+        }
+    };
     let mut add = |name: &'static str, value: Cow<'static, str>| headers.push((Cow::Borrowed(name), value));
     if let Some(content_type) = encoded.content_type {
         add("content-type", content_type.into());
@@ -49,7 +57,7 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     let plain = |query: &Query| {
         matches!(query, Query::KvGet { .. } | Query::KvList { .. } | Query::KvKeys { .. } | Query::Txn { .. })
     };
-    if !plain(&read.query) {
+    if !plain(query) {
         let word = match read.consistency {
             Consistency::Default => "leader",
             Consistency::Consistent => "consistent",
@@ -233,6 +241,25 @@ pub fn local_reply(result: Result<(), Refused>) -> Reply {
                 Refused::NotTtl(_) | Refused::ScriptsDisabled | Refused::NotPersisted(_) => 500,
             };
             Reply::text(status, refused.to_string())
+        }
+    }
+}
+
+/// The reply to whoever fired a user event.
+#[must_use]
+pub fn fired(result: Result<Arc<UserEvent>, NotFired>, pretty: bool) -> Reply {
+    match result {
+        Ok(event) => Reply::json(wire::fired(&event, pretty)),
+        Err(why) => {
+            let status = match why {
+                NotFired::NoName
+                | NotFired::TagWithoutService
+                | NotFired::Filter { .. }
+                | NotFired::TooLarge { .. } => 400,
+                NotFired::TooMany => 429,
+                NotFired::Leaving => 500,
+            };
+            Reply::text(status, why.to_string())
         }
     }
 }

@@ -2,6 +2,7 @@
 //! (`runtime/http.rs`), the internal RPC carries them as they are, tests build them by hand.
 
 use crate::config::LogLevel;
+use crate::gossip::Announcement;
 use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::http::watch::Subscription;
@@ -167,16 +168,45 @@ pub enum Form {
 pub struct Encoding {
     pub pretty: bool,
     pub form: Form,
+    /// The node whose neighbours come first (`?near=`).
+    pub near: Option<String>,
     /// Compressed, once for all who take it so.
     pub gzip: bool,
     /// Which rows are left out (`?filter=`).
     pub filter: Option<Arc<Filter>>,
 }
 
-/// A read of the catalog.
+/// What a read is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The replicated truth.
+    Catalog(Query),
+    /// The user events that this agent has heard, those of a name or, when it is empty, all. No server knows more of them, so
+    /// consistency has no meaning here; and the index is not above, but other than the one seen when there is something new.
+    Events { name: String },
+}
+
+impl Subject {
+    /// Whether what is newer has the higher index.
+    #[must_use]
+    pub const fn index_rises(&self) -> bool {
+        matches!(self, Self::Catalog(_))
+    }
+
+    /// Whether the index rises, or is another one, only when something shows.
+    #[must_use]
+    pub fn shows_what_it_watches(&self) -> bool {
+        match self {
+            Self::Catalog(query) => query.shows_what_it_watches(),
+            Self::Events { .. } => true,
+        }
+    }
+}
+
+/// A read, that may wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    pub query: Query,
+    pub subject: Subject,
     pub encoding: Encoding,
     pub consistency: Consistency,
     pub blocking: Option<Blocking>,
@@ -204,6 +234,8 @@ pub enum WriteAnswer {
 pub enum Act {
     /// Changes what this agent owns; answered when it is persisted.
     Local(Box<Change>),
+    /// Fires a user event.
+    Fire(Box<Announcement>),
     Join(Vec<String>),
     Leave,
     ForceLeave {

@@ -22,7 +22,7 @@ pub fn checks(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Re
     options::read_list(context, call, query, shape::CHECK)
 }
 
-/// The instances of a service with their checks. `?near=` changes nothing while no coordinates are known.
+/// The instances of a service with their checks.
 pub fn service(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     let name = named(rest, "Missing service name")?;
     let (tags, meta, passing) = (options::tags(call), options::node_meta(call), options::passing(call)?);

@@ -32,11 +32,14 @@ pub(crate) fn call(bytes: &[u8]) -> Verdict {
                 read.blocking.is_none_or(|blocking| blocking.wait <= world.facts.max_query_time),
                 "waits are bounded"
             );
-            let found = hub::find(&world.view, &read.query, &read.encoding, "dc1");
+            let found = hub::find(&world.view, &[], &read.subject, &read.encoding, "dc1");
             is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()))
         }
         Plan::Write(command, how) => written(&world.view.store, command, how),
         Plan::Act(Act::Local(change)) => crate::local::malformed::change(*change),
+        Plan::Act(Act::Fire(announcement)) => {
+            is_sound(&answer::fired(crate::gossip::malformed::fire(*announcement), false))
+        }
         // Whatever else is asked for is words, no longer than the request.
         _ => Ok(()),
     }
@@ -110,7 +113,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
         };
         let call = read(format!("GET {query}\n\n").as_bytes()).expect("a sound request");
         if let Plan::Read(read) = plan(&world.context(), &call) {
-            let found = hub::find(&world.view, &read.query, &read.encoding, "dc1");
+            let found = hub::find(&world.view, &[], &read.subject, &read.encoding, "dc1");
             let _ = is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()));
         }
     }
@@ -179,6 +182,8 @@ fn local() -> LocalView {
         services: Arc::new([(web.id.clone(), Arc::new(web))].into()),
         checks: Arc::new([(check.id.clone(), Arc::new(check))].into()),
         node: Arc::new(Node { name: "n1".into(), ..Node::default() }),
+        events: Arc::from([]),
+        place: None,
         health_score: 0,
     }
 }
@@ -195,6 +200,7 @@ fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),

@@ -7,6 +7,8 @@ pub mod agent;
 pub mod answer;
 pub mod call;
 pub mod catalog;
+pub mod coordinate;
+pub mod event;
 pub mod filter;
 pub mod health;
 pub mod kv;
@@ -32,6 +34,7 @@ pub mod wire;
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
 use call::{Call, Plan, Reply};
+use lictor_catalog::model::NodeName;
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::fmt::Display;
@@ -43,6 +46,13 @@ pub struct Context<'a> {
     pub local: &'a LocalView,
     pub facts: &'a Facts,
     pub now: Instant,
+}
+
+impl<'a> Context<'a> {
+    /// The node of the agent that was asked first.
+    fn asked(&self, call: &'a Call) -> &'a NodeName {
+        call.agent.as_ref().unwrap_or(&self.facts.node_name)
+    }
 }
 
 /// Decides what to do with a call. `rest` is what follows the route's pattern, decoded. An `Err` is an answer too, given

@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::answer::Freshness;
-use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply};
+use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply, Subject};
 use super::filter::Filter;
 use super::filter::shape::Fields;
 use crate::time::parse_duration;
 use crate::view::Facts;
-use lictor_catalog::{Index, Query};
+use lictor_catalog::{Index, Query, query};
 use std::sync::Arc;
 
 /// Whether the answer is indented: `?pretty`, or always under `-dev`.
@@ -21,10 +21,10 @@ pub fn read(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Re
     read_as(context, call, query, Encoding::default())
 }
 
-/// As [`read`], for lists whose rows have these fields and can be filtered.
+/// As [`read`], for lists whose rows have these fields, and can be filtered and sorted by nearness.
 pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Fields) -> Result<Plan, Reply> {
     let filter = filter(call, fields)?.map(Arc::new);
-    read_as(context, call, query, Encoding { filter, ..Encoding::default() })
+    read_as(context, call, query, Encoding { filter, near: near(context, call), ..Encoding::default() })
 }
 
 /// As [`read`], for endpoints with an encoding of their own.
@@ -42,7 +42,7 @@ fn at_once(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding)
     here(context, call)?;
     cache_control(&call.cache_control)?;
     let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..encoding };
-    Ok(Read { query, encoding, consistency: consistency(context, call)?, blocking: None })
+    Ok(Read { subject: Subject::Catalog(query), encoding, consistency: consistency(context, call)?, blocking: None })
 }
 
 /// Refuses a call whose `?dc=` is not ours.
@@ -86,7 +86,7 @@ fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply>
 }
 
 /// `?index=` and `?wait=`, both checked even when only one is given. An index of 0 does not block.
-fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
+pub fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
     let wait = wait(call)?.filter(|wait| !wait.is_zero()).unwrap_or(facts.default_query_time).min(facts.max_query_time);
     let min_index = match call.params.get("index").filter(|text| !text.is_empty()) {
         None => 0,
@@ -111,6 +111,16 @@ fn cache_control(header: &str) -> Result<(), Reply> {
         }
     }
     Ok(())
+}
+
+/// `?near=`: the node of that name, or for `_agent` the one that was asked, or for `_ip` the one at the client's address.
+fn near(context: &Context<'_>, call: &Call) -> Option<String> {
+    match call.params.get("near")? {
+        "" => None,
+        "_agent" => Some(context.asked(call).to_string()),
+        "_ip" => query::node_at(&context.view.store, call.source?).map(|node| node.name.to_string()),
+        name => Some(name.to_owned()),
+    }
 }
 
 /// `?filter=`, compiled for rows with these fields.

@@ -61,7 +61,7 @@ fn execute(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply
     let execution = Execution {
         name: name.to_owned(),
         near: given("near").unwrap_or_default().to_owned(),
-        agent: call.agent.as_ref().unwrap_or(&context.facts.node_name).to_string(),
+        agent: context.asked(call).to_string(),
         source: call.source,
         connect: given("connect").map(connect).transpose()?.unwrap_or_default(),
         limit: given("limit").map(limit).transpose()?.unwrap_or_default(),

@@ -3,7 +3,10 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, status, txn, watch};
+use super::{
+    agent, answer, catalog, coordinate, event, health, kv, lock, operator, prepared, session, status, txn, watch,
+};
+use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -48,6 +51,7 @@ pub enum Resource {
     Query,
     Session,
     Operator,
+    Event,
 }
 
 /// What body a call may have.
@@ -59,6 +63,8 @@ pub enum Body {
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// What an event carries.
+    Payload,
     /// The operations of a transaction (`limits.txn_max_req_len`).
     Transaction,
 }
@@ -73,6 +79,7 @@ impl Body {
         match self {
             Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
+            Self::Payload => EVENT_MAX,
             Self::Transaction => facts.txn_max,
         }
     }
@@ -125,6 +132,12 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    get("/v1/coordinate/datacenters", Open, Catalog, coordinate::datacenters),
+    get("/v1/coordinate/nodes", Filtered, Catalog, coordinate::nodes),
+    get("/v1/coordinate/node/", Filtered, Catalog, coordinate::node),
+    change(Method::Put, "/v1/coordinate/update", Write(R::Node), Body::Json, coordinate::update),
+    put("/v1/event/fire/", Write(R::Event), Body::Payload, event::fire),
+    get("/v1/event/list", Filtered, Agent, event::list),
     get("/v1/watch", Filtered, Agent, watch::stream),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),

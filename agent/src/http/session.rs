@@ -47,14 +47,13 @@ pub fn destroy(context: &Context<'_>, call: &Call, text: &str) -> Result<Plan, R
 /// The id is left to the leader.
 pub fn create(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     options::here(context, call)?;
-    let agent = call.agent.as_ref().unwrap_or(&context.facts.node_name);
     let value = if call.body.is_empty() { Value::Object(serde_json::Map::new()) } else { body(call)? };
     let object = Object::of(&value).map_err(undecodable)?;
     let node = object.string("Node").map_err(undecodable)?;
     let (node_checks, service_checks) = checks(&object).map_err(undecodable)?;
     let session = Session {
         name: object.string("Name").map_err(undecodable)?,
-        node: if node.is_empty() { agent.clone() } else { node.into() },
+        node: if node.is_empty() { context.asked(call).clone() } else { node.into() },
         node_checks,
         service_checks,
         lock_delay: lock_delay(&object).map_err(undecodable)?,

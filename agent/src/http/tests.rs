@@ -8,16 +8,15 @@ mod txn;
 use super::answer::{self, Freshness};
 use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};
 use super::params::Params;
-use super::{Context, plan, wire};
+use super::{Context, plan};
 use crate::gossip::{Member, MemberStatus};
+use crate::hub;
 use crate::local::{Change, Refused};
 use crate::metrics::Telemetry;
 use crate::time::Instant;
 use crate::view::{Facts, Leader, LocalView, Server, View};
 use lictor_catalog::model::{Check, CheckDefinition, Node, Service, ServiceAddress, Status};
-use lictor_catalog::{
-    AllowAll, Command, Deregister, Entry, Index, Outcome, PreparedCommand, Refusal, Register, SessionCommand,
-};
+use lictor_catalog::{Command, Deregister, Entry, Index, Outcome, PreparedCommand, Refusal, Register, SessionCommand};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +45,7 @@ pub(crate) fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
@@ -106,6 +106,8 @@ fn local() -> LocalView {
         services: Arc::new([web(), api].into_iter().map(|s| (s.id.clone(), Arc::new(s))).collect()),
         checks: Arc::new(checks.into_iter().map(|c| (c.id.clone(), Arc::new(c))).collect()),
         node: Arc::new(Node { name: "n1".into(), meta: strings(&[("consul-version", "1.22.0")]), ..Node::default() }),
+        events: Arc::from([]),
+        place: None,
         health_score: 0,
     }
 }
@@ -181,8 +183,9 @@ impl World {
     }
 
     fn read(&self, read: &Read) -> Reply {
-        let (index, rows) = read.query.run(&self.view.store, &AllowAll);
-        let encoded = wire::encode(&read.query, &rows, &read.encoding, &self.facts.datacenter);
+        let view = Arc::new(self.view.clone());
+        let hub::Found { index, encoded, .. } =
+            hub::find(&view, &self.local.events, &read.subject, &read.encoding, &self.facts.datacenter);
         answer::read_reply(read, index, &encoded, Freshness::of(&self.view, Instant(5_000_000_000)))
     }
 

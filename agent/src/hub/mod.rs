@@ -1,6 +1,6 @@
 //! Blocking queries as values. This page is their whole contract.
 //!
-//! A waiting read is a [`Waiter`]: a query, the index its client has seen, and a deadline. It is answered when its
+//! A waiting read is a [`Waiter`]: a subject, the index its client has seen, and a deadline. It is answered when its
 //! query's index is above that index, or at the deadline with whatever the answer is then. Who waits is kept by what he
 //! waits for ([`Watch`]); a published batch looks only at the waiters of what it touched. Equal (query, encoding) is one
 //! *group*: evaluated once and encoded (and compressed) once for each batch that touches it, and all its members get the same bytes.
@@ -10,14 +10,18 @@
 //! is still at or below a member's lets that member sleep on, and so does one whose index rose while what it shows, after all
 //! options and filters, stayed the same to the byte. A replaced store (snapshot installed) wakes everybody.
 //!
+//! The user events that this agent has heard are waited for likewise. Only their index is Consul's: it names the last event,
+//! so whoever has seen any other one is answered.
+//!
 //! What the hub never does: it knows no socket, no clock and no thread. One thread owns it in production
 //! (`runtime/hub.rs`); the simulator owns it directly.
 
-use crate::http::call::{Blocking, Encoding, Read};
+use crate::gossip::UserEvent;
+use crate::http::call::{Blocking, Encoding, Read, Subject};
 use crate::http::wire::{self, Encoded};
 use crate::time::Instant;
 use crate::view::View;
-use lictor_catalog::{AllowAll, Index, Query, Touched, Watch};
+use lictor_catalog::{AllowAll, Index, Query, Rows, Touched, Watch};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -35,7 +39,7 @@ pub type WaitId = u64;
 #[derive(Clone, Debug)]
 pub struct Waiter {
     pub id: WaitId,
-    pub query: Query,
+    pub subject: Subject,
     pub encoding: Encoding,
     pub min_index: Index,
     pub deadline: Instant,
@@ -46,7 +50,8 @@ impl Waiter {
     #[must_use]
     pub fn of(read: &Read, id: WaitId, now: Instant) -> Option<Self> {
         let Blocking { min_index, wait } = read.blocking?;
-        Some(Self { id, query: read.query.clone(), encoding: read.encoding.clone(), min_index, deadline: now + wait })
+        let (subject, encoding) = (read.subject.clone(), read.encoding.clone());
+        Some(Self { id, subject, encoding, min_index, deadline: now + wait })
     }
 }
 
@@ -59,11 +64,55 @@ pub struct Found {
     pub view: Arc<View>,
 }
 
+/// What a subject shows, before it is encoded.
+enum Shown<'a> {
+    Rows(&'a Query, Rows),
+    Events(Vec<&'a UserEvent>),
+}
+
+impl<'a> Shown<'a> {
+    /// Evaluates a subject.
+    fn look(view: &View, events: &'a [Arc<UserEvent>], subject: &'a Subject, near: Option<&str>) -> (Index, Self) {
+        match subject {
+            Subject::Catalog(query) => {
+                let (index, mut rows) = query.run(&view.store, &AllowAll);
+                if let Some(near) = near {
+                    rows.sort_by_nearness(&view.store, near);
+                }
+                (index, Self::Rows(query, rows))
+            }
+            Subject::Events { name } => {
+                let named = events.iter().filter(|event| name.is_empty() || event.announcement.name == *name);
+                let shown: Vec<&UserEvent> = named.map(|event| &**event).collect();
+                (Index(shown.last().map_or(1, |last| last.index())), Self::Events(shown))
+            }
+        }
+    }
+
+    fn encode(&self, encoding: &Encoding, datacenter: &str) -> Encoded {
+        match self {
+            Self::Rows(query, rows) => wire::encode(query, rows, encoding, datacenter),
+            Self::Events(events) => wire::events(events, encoding),
+        }
+    }
+}
+
+/// Whether an answer at `index` is new to who has seen the one at `seen`.
+const fn is_news(rises: bool, index: Index, seen: Index) -> bool {
+    if rises { index.0 > seen.0 } else { index.0 != seen.0 }
+}
+
 /// Evaluates and encodes a read at once.
 #[must_use]
-pub fn find(view: &Arc<View>, query: &Query, encoding: &Encoding, datacenter: &str) -> Found {
-    let (index, rows) = query.run(&view.store, &AllowAll);
-    Found { index, encoded: wire::encode(query, &rows, encoding, datacenter), view: Arc::clone(view) }
+pub fn find(
+    view: &Arc<View>,
+    events: &[Arc<UserEvent>],
+    subject: &Subject,
+    encoding: &Encoding,
+    datacenter: &str,
+) -> Found {
+    let (index, shown) = Shown::look(view, events, subject, encoding.near.as_deref());
+    Found { index, encoded: shown.encode(encoding, datacenter), view: Arc::clone(view) }
 }
 
 /// There are too many waiting reads already.
@@ -71,7 +120,7 @@ pub fn find(view: &Arc<View>, query: &Query, encoding: &Encoding, datacenter: &s
 #[error("{WAITERS_MAX} reads are waiting at this agent already; try again later or wait at another agent")]
 pub struct Full;
 
-type Key = (Query, Encoding);
+type Key = (Subject, Encoding);
 
 #[derive(Debug, Default)]
 struct Group {
@@ -96,8 +145,11 @@ pub struct Counters {
 pub struct Hub {
     datacenter: String,
     view: Arc<View>,
+    events: Arc<[Arc<UserEvent>]>,
     groups: HashMap<Key, Group>,
     by_watch: BTreeMap<Watch, BTreeSet<u64>>,
+    /// Those that wait for events.
+    by_events: BTreeSet<u64>,
     /// Groups are named by number in `by_watch`; a number is never used twice.
     names: HashMap<Key, u64>,
     keys: BTreeMap<u64, Key>,
@@ -115,8 +167,10 @@ impl Hub {
         Self {
             datacenter,
             view,
+            events: Arc::from([]),
             groups: HashMap::new(),
             by_watch: BTreeMap::new(),
+            by_events: BTreeSet::new(),
             names: HashMap::new(),
             keys: BTreeMap::new(),
             waiters: HashMap::new(),
@@ -135,14 +189,15 @@ impl Hub {
         if self.waiters.len() >= WAITERS_MAX {
             return Err(Full);
         }
-        let key = (waiter.query, waiter.encoding);
+        let key = (waiter.subject, waiter.encoding);
         let name = match self.names.get(&key) {
             Some(&name) => name,
             None => self.open(&key),
         };
+        let rises = key.0.index_rises();
         let group = self.groups.entry(key).or_default();
         group.members.insert((waiter.min_index, waiter.id));
-        let sleeps = group.changed.is_some_and(|changed| changed <= waiter.min_index);
+        let sleeps = group.changed.is_some_and(|changed| !is_news(rises, changed, waiter.min_index));
         self.waiters.insert(waiter.id, (name, waiter.min_index, waiter.deadline));
         self.deadlines.insert((waiter.deadline, waiter.id));
         if !sleeps {
@@ -161,7 +216,9 @@ impl Hub {
         self.view = view;
         let woken: BTreeSet<u64> = if touched.all {
             // A restored store may stand at a lower index: whoever waits gets the new truth now.
-            let mut all: Vec<WaitId> = self.waiters.keys().copied().collect();
+            let of_catalog = |name: &u64| !self.by_events.contains(name);
+            let waiters = self.waiters.iter().filter(|(_, (name, ..))| of_catalog(name));
+            let mut all: Vec<WaitId> = waiters.map(|(id, _)| *id).collect();
             // In order of arrival: the map's own order differs from run to run.
             all.sort_unstable();
             self.answer_all(all, answers);
@@ -170,6 +227,14 @@ impl Hub {
             touched.watches.iter().flat_map(|watch| self.watchers(watch)).collect()
         };
         for name in woken {
+            self.wake(name, answers);
+        }
+    }
+
+    /// The user events that this agent has heard by now.
+    pub fn heard(&mut self, events: Arc<[Arc<UserEvent>]>, answers: &mut Vec<(WaitId, Found)>) {
+        self.events = events;
+        for name in self.by_events.clone() {
             self.wake(name, answers);
         }
     }
@@ -195,8 +260,13 @@ impl Hub {
         self.next_name += 1;
         self.names.insert(key.clone(), name);
         self.keys.insert(name, key.clone());
-        for watch in key.0.watches() {
-            self.by_watch.entry(watch).or_default().insert(name);
+        match &key.0 {
+            Subject::Catalog(query) => {
+                for watch in query.watches() {
+                    self.by_watch.entry(watch).or_default().insert(name);
+                }
+            }
+            Subject::Events { .. } => drop(self.by_events.insert(name)),
         }
         name
     }
@@ -216,25 +286,28 @@ impl Hub {
     /// Evaluates a group once and answers those of its members who have not seen what it shows now.
     fn wake(&mut self, name: u64, answers: &mut Vec<(WaitId, Found)>) {
         let Some(key) = self.keys.get(&name).cloned() else { return };
-        let (index, rows) = key.0.run(&self.view.store, &AllowAll);
+        let (index, shown) = Shown::look(&self.view, &self.events, &key.0, key.1.near.as_deref());
         self.counters.evaluations += 1;
         let Some(group) = self.groups.get_mut(&key) else { return };
         let mut encode = || {
             self.counters.encodes += 1;
-            wire::encode(&key.0, &rows, &key.1, &self.datacenter)
+            shown.encode(&key.1, &self.datacenter)
         };
         let mut encoded = None;
         let mut print = None;
         if key.1.filter.is_some() || !key.0.shows_what_it_watches() {
-            let shown = encoded.insert(encode());
-            print = Some(self.hasher.hash_one((shown.status, &shown.body)));
+            let encoded = encoded.insert(encode());
+            print = Some(self.hasher.hash_one((encoded.status, &encoded.body)));
         }
         if group.changed.is_none() || print.is_none() || group.print != print {
             group.changed = Some(index);
         }
         group.print = print;
         let seen = group.changed.unwrap_or(index);
-        let passed: Vec<WaitId> = group.members.range(..(seen, 0)).map(|&(_, id)| id).collect();
+        let mut passed: Vec<WaitId> = group.members.range(..(seen, 0)).map(|&(_, id)| id).collect();
+        if !key.0.index_rises() {
+            passed.extend(group.members.range((seen, WaitId::MAX)..).map(|&(_, id)| id));
+        }
         if passed.is_empty() {
             return;
         }
@@ -252,11 +325,11 @@ impl Hub {
         let mut ready: BTreeMap<u64, Found> = BTreeMap::new();
         for id in ids {
             let Some(&(name, ..)) = self.waiters.get(&id) else { continue };
-            let Some((query, encoding)) = self.keys.get(&name) else { continue };
+            let Some((subject, encoding)) = self.keys.get(&name) else { continue };
             let found = ready.entry(name).or_insert_with(|| {
                 self.counters.evaluations += 1;
                 self.counters.encodes += 1;
-                find(&self.view, query, encoding, &self.datacenter)
+                find(&self.view, &self.events, subject, encoding, &self.datacenter)
             });
             answers.push((id, found.clone()));
             self.remove(id);
@@ -279,7 +352,11 @@ impl Hub {
         let Some(key) = self.keys.remove(&name) else { return };
         self.groups.remove(&key);
         self.names.remove(&key);
-        for watch in key.0.watches() {
+        let Subject::Catalog(query) = &key.0 else {
+            self.by_events.remove(&name);
+            return;
+        };
+        for watch in query.watches() {
             if let Some(names) = self.by_watch.get_mut(&watch) {
                 names.remove(&name);
                 if names.is_empty() {

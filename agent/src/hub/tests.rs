@@ -40,7 +40,8 @@ impl Bench {
     }
 
     fn wait_as(&mut self, id: WaitId, query: Query, encoding: Encoding, min_index: u64, deadline: u64) {
-        let waiter = Waiter { id, query, encoding, min_index: Index(min_index), deadline: Instant(deadline) };
+        let subject = Subject::Catalog(query);
+        let waiter = Waiter { id, subject, encoding, min_index: Index(min_index), deadline: Instant(deadline) };
         self.hub.wait(waiter, &mut self.answers).expect("there is room");
     }
 
@@ -217,9 +218,48 @@ fn one_too_many_is_refused() {
     for id in 0..WAITERS_MAX as WaitId {
         bench.wait(id, get("a"), index, 1000);
     }
-    let waiter =
-        Waiter { id: 0, query: get("b"), encoding: Encoding::default(), min_index: Index(1), deadline: Instant(9) };
+    let waiter = Waiter {
+        id: 0,
+        subject: Subject::Catalog(get("b")),
+        encoding: Encoding::default(),
+        min_index: Index(1),
+        deadline: Instant(9),
+    };
     let mut answers = Vec::new();
     assert_eq!(bench.hub.wait(waiter, &mut answers), Err(Full));
     assert!(answers.is_empty());
+}
+
+#[test]
+fn who_waits_for_events_is_answered_by_any_other_last_one() {
+    let event = |number: u128, name: &str| {
+        let announcement = crate::gossip::Announcement { name: name.to_owned(), ..Default::default() };
+        Arc::new(UserEvent { id: uuid::Uuid::from_u128(number), time: 1, version: 1, announcement })
+    };
+    // Of the halves of an id, the index is the difference of bits.
+    let (high, low) = (event(9 << 64, "deploy"), event(3 << 64 | 1, "deploy"));
+    assert_eq!((high.index(), low.index()), (9, 2));
+    let mut bench = Bench::new();
+    let wait = |bench: &mut Bench, id, name: &str, index| {
+        let subject = Subject::Events { name: name.to_owned() };
+        let (encoding, min_index, deadline) = (Encoding::default(), Index(index), Instant(1000));
+        bench.hub.wait(Waiter { id, subject, encoding, min_index, deadline }, &mut bench.answers).expect("room");
+    };
+    wait(&mut bench, 1, "", 1);
+    wait(&mut bench, 2, "deploy", 1);
+    wait(&mut bench, 3, "other", 1);
+    wait(&mut bench, 4, "deploy", 77);
+    assert_eq!(bench.answered(), [4], "none is what none of them has seen");
+    bench.hub.heard(Arc::from([Arc::clone(&high)]), &mut bench.answers);
+    let indexes: Vec<u64> = bench.answers.iter().map(|(_, found)| found.index.0).collect();
+    assert_eq!((bench.answered(), indexes), (vec![1, 2], vec![9, 9]));
+    wait(&mut bench, 5, "deploy", 9);
+    bench.put("x");
+    bench.publish(&Touched { all: true, ..Touched::default() });
+    assert_eq!(bench.answered(), [0; 0], "a restored catalog is no event");
+    bench.hub.heard(Arc::from([high, low]), &mut bench.answers);
+    assert_eq!(bench.answered(), [5], "a lower index is news too");
+    bench.hub.timer(Instant(1000), &mut bench.answers);
+    assert_eq!(bench.answered(), [3]);
+    assert_eq!((bench.hub.waiting(), bench.hub.by_events.len()), (0, 0));
 }

@@ -4,6 +4,7 @@ mod admit;
 mod change;
 mod commit;
 mod effect;
+mod heard;
 mod maintenance;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
@@ -23,6 +24,7 @@ mod sync_tests;
 
 pub use change::{Change, Refused};
 pub use effect::{Effect, Ticket, Write};
+pub use heard::Heard;
 pub(crate) use meta::validate_meta;
 pub use meta::{InvalidMeta, InvalidService, InvalidWeights, PairFault};
 pub use owned::{Owned, OwnedConfig};

@@ -9,7 +9,7 @@ use crate::dice::Dice;
 use crate::effect::{Answer, Effect, Pushed, Ticket};
 use crate::time::Instant;
 use lictor_catalog::model::{CheckId, ServiceId};
-use lictor_catalog::{Check, Node, Outcome as Applied, Service, Store};
+use lictor_catalog::{Check, Command, Coordinate, Node, Outcome as Applied, Service, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -125,6 +125,11 @@ impl Owned {
         self.silent = true;
     }
 
+    /// Where the node is.
+    pub fn place(&mut self, now: Instant, place: Coordinate) {
+        self.sync.set_place(now, place);
+    }
+
     /// How many members live: the more there are, the rarer each one syncs fully.
     pub const fn cluster_size(&mut self, members: usize) {
         self.sync.set_members(members);
@@ -155,15 +160,20 @@ impl Owned {
         if self.sync.deadline().is_some_and(|deadline| deadline <= now) {
             self.sync.timer(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
         }
+        let mut told_place = false;
         for effect in self.sync_effects.drain(..) {
             match effect {
                 SyncEffect::Fetch(ticket) => effects.push(Effect::Fetch { ticket }),
                 // Tokens come with access control.
-                SyncEffect::Push { ticket, command, token: _ } => effects.push(Effect::Push { ticket, command }),
+                SyncEffect::Push { ticket, command, token: _ } => {
+                    // What readers see of it is what the catalog is told.
+                    told_place |= matches!(command, Command::Coordinate(_));
+                    effects.push(Effect::Push { ticket, command });
+                }
                 SyncEffect::Warn(text) => tracing::warn!("{text}"),
             }
         }
-        changed
+        changed || told_place
     }
 
     /// Answers to those whose change is made or refused; to be given after what changed was published.

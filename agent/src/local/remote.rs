@@ -5,7 +5,7 @@
 
 use super::state::Key;
 use lictor_catalog::model::{ServiceId, folded};
-use lictor_catalog::{Check, Node, Service, Store};
+use lictor_catalog::{Check, Coordinate, Node, Service, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ pub(super) struct Remote {
     pub(super) services: BTreeMap<Key, Arc<Service>>,
     /// By service and id; the node's own under the empty key.
     pub(super) checks: BTreeMap<(Key, Key), Arc<Check>>,
+    pub(super) place: Option<Coordinate>,
 }
 
 impl Remote {
@@ -27,6 +28,7 @@ impl Remote {
                 .checks_of(node)
                 .map(|row| ((row.service_id.folded(), row.id.folded()), Arc::clone(row)))
                 .collect(),
+            place: store.coordinate(node).map(|row| row.coordinate),
         }
     }
 
@@ -137,3 +139,23 @@ pub(super) fn same_check_but_output(ours: &Check, theirs: &Check) -> bool {
 fn same_id(ours: &ServiceId, theirs: &ServiceId) -> bool {
     folded(ours) == folded(theirs)
 }
+
+/// Whether the catalog's place of this node is so far from ours that it would mislead: a quarter of the way to the origin, which
+/// is about the distance to the others, and at least half a millisecond, which noise alone may bring about; or a guess where
+/// we have become twice as sure. A place that is unsure itself, as after a start, replaces none that is surer.
+pub(super) fn is_misplaced(ours: &Coordinate, theirs: Option<&Coordinate>) -> bool {
+    let Some(theirs) = theirs else { return true };
+    if ours.error() > SURE && theirs.error() <= SURE {
+        return false;
+    }
+    let origin = ours.vector().iter().map(|number| number * number).sum::<f64>().sqrt() + ours.height();
+    let heights = ours.height() + theirs.height();
+    let apart = ours.raw_distance(theirs) - heights + (ours.height() - theirs.height()).abs();
+    let adjusted = (ours.adjustment() - theirs.adjustment()).abs();
+    apart + adjusted > (origin / 4.0).max(NOISE) || ours.error() < theirs.error() / 2.0
+}
+
+/// The error up to which a place says something.
+const SURE: f64 = 0.5;
+/// Seconds.
+const NOISE: f64 = 0.0005;

@@ -7,12 +7,12 @@
 //! Order: all that concerns one service goes into one write at a time, so that two pushes of the same row never overtake
 //! each other. At most [`IN_FLIGHT_MAX`] pushes are under way.
 
-use super::remote::{Remote, same_check_but_output, same_node, same_service};
+use super::remote::{Remote, is_misplaced, same_check_but_output, same_node, same_service};
 use super::state::{Key, Local};
 use crate::dice::Dice;
 use crate::time::Instant;
 use lictor_catalog::command::{Command, Deregister, Register};
-use lictor_catalog::{Check, Node, Refusal, Service, Store};
+use lictor_catalog::{Check, Coordinate, Node, NodeCoordinate, Refusal, Service, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ const SERVER_UP_AFTER: Duration = Duration::from_secs(3);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// The cluster up to which everybody syncs each minute.
 const SCALE_FROM: usize = 128;
+
+/// Coordinates that all members together tell the servers in a second (Consul's `SyncCoordinateRateTarget`).
+const COORDINATES_PER_SECOND: u64 = 64;
 
 /// Rows of an agent's node that belong to the servers, not to the agent.
 const SERVERS_SERVICE: &str = "consul";
@@ -64,11 +67,13 @@ pub enum SyncError {
 pub struct SyncOptions {
     /// `check_update_interval`: how long a changed output may wait while the status stays; zero: not at all.
     pub check_update_interval: Duration,
+    /// How often, at most, the catalog is told that this node is somewhere else; rarer in large clusters.
+    pub coordinate_interval: Duration,
 }
 
 impl Default for SyncOptions {
     fn default() -> Self {
-        Self { check_update_interval: Duration::from_secs(300) }
+        Self { check_update_interval: Duration::from_secs(300), coordinate_interval: Duration::from_secs(15) }
     }
 }
 
@@ -78,6 +83,8 @@ enum Unit {
     Node,
     /// A service and its checks; the node's own checks under the empty key.
     Service(Key),
+    /// Where the node is.
+    Place,
 }
 
 #[derive(Debug)]
@@ -105,6 +112,9 @@ pub struct Sync {
     waiting: Waiting,
     /// A refusal has caused a full sync already; the next one waits.
     refused: bool,
+    /// Where the node is, and when that is next compared.
+    place: Option<Coordinate>,
+    place_at: Option<Instant>,
     tickets: u64,
 }
 
@@ -143,6 +153,8 @@ impl Sync {
             leader_known: false,
             waiting: Waiting::default(),
             refused: false,
+            place: None,
+            place_at: None,
             tickets: 0,
         }
     }
@@ -172,6 +184,19 @@ impl Sync {
         self.turn(now, local, dice, effects);
     }
 
+    /// Where the node is.
+    pub fn set_place(&mut self, now: Instant, place: Coordinate) {
+        self.place = Some(place);
+        self.place_at.get_or_insert(now);
+    }
+
+    /// Between two coordinates: not more than so many a second reach the servers from all members.
+    fn place_interval(&self, dice: &mut Dice) -> Duration {
+        let fair = Duration::from_secs(self.members as u64 / COORDINATES_PER_SECOND);
+        let interval = self.options.coordinate_interval.max(fair);
+        interval + dice.span(interval)
+    }
+
     /// Time has passed.
     pub fn timer(&mut self, now: Instant, local: &mut Local, dice: &mut Dice, effects: &mut Vec<SyncEffect>) {
         let late = |since: Instant| now.since(since) >= ANSWER_WITHIN;
@@ -192,6 +217,10 @@ impl Sync {
             }
             self.dirty.insert(Unit::Service(at.0));
         }
+        if self.place_at.is_some_and(|at| at <= now) {
+            self.place_at = Some(now + self.place_interval(dice));
+            self.dirty.insert(Unit::Place);
+        }
         self.turn(now, local, dice, effects);
     }
 
@@ -202,7 +231,7 @@ impl Sync {
         let fetch = self.fetch.map(|(_, since)| since + ANSWER_WITHIN);
         let push = self.pushes.values().map(|push| push.since + ANSWER_WITHIN).min();
         let output = self.waiting.order.first().map(|(until, _)| *until);
-        [full, fetch, push, output].into_iter().flatten().min()
+        [full, fetch, push, output, self.place_at].into_iter().flatten().min()
     }
 
     /// The rows of this node, or why there are none.
@@ -247,6 +276,10 @@ impl Sync {
         match result {
             Ok(()) => {
                 self.refused = false;
+                if push.unit == Unit::Node {
+                    // Only a node that is there can be placed.
+                    self.dirty.insert(Unit::Place);
+                }
                 self.dirty.insert(push.unit);
                 self.believe_pushed(push.command);
             }
@@ -289,7 +322,7 @@ impl Sync {
         let keys = local.services.keys().chain(fresh.services.keys()).cloned();
         let of_checks = fresh.checks.keys().map(|(service, _)| Arc::clone(service));
         self.dirty.extend(keys.chain(of_checks).chain([Key::from("")]).map(Unit::Service));
-        self.dirty.insert(Unit::Node);
+        self.dirty.extend([Unit::Node, Unit::Place]);
         self.remote = Some(fresh);
     }
 
@@ -316,6 +349,7 @@ impl Sync {
                 let key = id.folded();
                 remote.checks.retain(|(_, check), _| *check != key);
             }
+            Command::Coordinate(placed) => remote.place = Some(placed.coordinate),
             // Anti-entropy writes nothing else.
             Command::Deregister(Deregister::Node(_))
             | Command::Kv(_)
@@ -372,8 +406,10 @@ impl Sync {
     ) -> Option<Command> {
         let node = local.node();
         let in_sync = remote.node.as_ref().is_some_and(|theirs| same_node(node, theirs));
-        let Unit::Service(key) = unit else {
-            return (!in_sync).then(|| register(node, false, None, Vec::new()));
+        let key = match unit {
+            Unit::Node => return (!in_sync).then(|| register(node, false, None, Vec::new())),
+            Unit::Place => return self.placed(node, remote),
+            Unit::Service(key) => key,
         };
         let ours = local.services.get(key).map(|owned| &owned.row);
         if ours.is_none() && !key.is_empty() {
@@ -395,6 +431,11 @@ impl Sync {
         }
         Self::superfluous_check(key, local, remote)
             .map(|check| Command::Deregister(Deregister::Check(node.name.clone(), check.id.clone())))
+    }
+
+    fn placed(&self, node: &Node, remote: &Remote) -> Option<Command> {
+        let place = self.place.filter(|place| remote.node.is_some() && is_misplaced(place, remote.place.as_ref()))?;
+        Some(Command::Coordinate(NodeCoordinate { node: node.name.clone(), coordinate: place }))
     }
 
     /// A check that the catalog has and we do not. One that moved to another service is that service's push to make.
@@ -446,7 +487,7 @@ impl Sync {
 impl Unit {
     fn key(&self) -> Option<Key> {
         match self {
-            Self::Node => None,
+            Self::Node | Self::Place => None,
             Self::Service(key) => Some(Arc::clone(key)),
         }
     }

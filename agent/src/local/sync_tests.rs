@@ -4,7 +4,7 @@ use crate::dice::Dice;
 use crate::time::Instant;
 use lictor_catalog::command::{Command, Deregister, Entry, Register};
 use lictor_catalog::model::CheckId;
-use lictor_catalog::{Check, Index, Node, Outcome, Service, Status, Store};
+use lictor_catalog::{Check, Coordinate, Index, Node, Outcome, Service, Status, Store};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -256,7 +256,7 @@ fn a_changed_output_waits_and_a_changed_status_does_not() {
     bench.report("service:web", Status::Warning, "now");
     assert_eq!((bench.pushed(), bench.store.check("n1", "service:web").unwrap().output.as_str()), (1, "now"));
 
-    let mut eager = Bench::new(SyncOptions { check_update_interval: Duration::ZERO });
+    let mut eager = Bench::new(SyncOptions { check_update_interval: Duration::ZERO, ..SyncOptions::default() });
     eager.leader();
     eager.register(&json!({"Name": "web", "Check": {"TTL": "1h"}}));
     eager.report("service:web", Status::Critical, "new");
@@ -323,4 +323,46 @@ fn answers_that_never_come_do_not_stop_it() {
     bench.out.clear();
     bench.after(SECOND * 181);
     assert_eq!(bench.of_catalog().0, ["db", "web"]);
+}
+
+fn place(milliseconds: f64, error: f64) -> Coordinate {
+    let vector = [milliseconds / 1000.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    Coordinate::try_from((vector, 1e-5, error, 0.0)).expect("finite")
+}
+
+#[test]
+fn a_place_is_told_when_it_is_another_one_and_not_more_often_than_allowed() {
+    let mut bench = Bench::new(SyncOptions::default());
+    let told = |bench: &Bench| bench.store.coordinate("n1").map(|row| row.coordinate);
+    bench.sync.set_place(bench.now, place(0.0, 1.5));
+    bench.leader();
+    assert_eq!(told(&bench), Some(place(0.0, 1.5)), "once the node is there");
+    // Noise, and a little more: nothing is written, for an hour.
+    bench.after(40 * SECOND);
+    let pushes = bench.pushes;
+    for second in 0..360 {
+        bench.sync.set_place(bench.now, place(0.3 * f64::from(second % 2), 1.5));
+        bench.after(10 * SECOND);
+    }
+    assert_eq!(bench.pushes, pushes);
+    // It becomes surer and moves all the time: at most one write in 15 s.
+    for second in 0..100 {
+        bench.sync.set_place(bench.now, place(10.0 * f64::from(second), 0.2));
+        bench.after(SECOND);
+    }
+    assert!((3..=7).contains(&(bench.pushes - pushes)), "{} pushes in 100 s", bench.pushes - pushes);
+    bench.after(40 * SECOND);
+    let last = told(&bench).expect("a place");
+    assert!(last.vector()[0] > 0.75 * 0.99, "not further off than a quarter: {last:?}");
+    // After a start it knows nothing: what the catalog has is better.
+    bench.sync.set_place(bench.now, place(0.0, 1.5));
+    bench.after(300 * SECOND);
+    assert_eq!(told(&bench), Some(last));
+    bench.sync.set_place(bench.now, place(400.0, 0.3));
+    bench.after(40 * SECOND);
+    assert_eq!(told(&bench), Some(place(400.0, 0.3)));
+    // Whoever takes the node away takes its place too; both come back.
+    bench.write(Command::Deregister(Deregister::Node("n1".into())));
+    bench.after(200 * SECOND);
+    assert_eq!(told(&bench), Some(place(400.0, 0.3)));
 }

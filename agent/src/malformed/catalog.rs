@@ -2,11 +2,12 @@
 
 use super::{Seeds, Verdict, survives};
 use bytes::Bytes;
-use lictor_catalog::model::{ServiceQuery, Template, Ttl, Weights};
+use lictor_catalog::model::{DIMENSIONS, ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::query::execute;
 use lictor_catalog::{
-    AllowAll, Check, Command, Deregister, Entry, Execution, Index, KvCommand, Node, PreparedCommand, PreparedQuery,
-    Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
+    AllowAll, Check, Command, Coordinate, Deregister, Entry, Execution, Index, KvCommand, Node, NodeCoordinate,
+    PreparedCommand, PreparedQuery, Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn,
+    TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -91,6 +92,7 @@ fn commands() -> Vec<Command> {
         status: Status::Passing,
         ..Check::default()
     };
+    let coordinate = Coordinate::try_from(([1e-3; DIMENSIONS], 1e-5, 1.5, -1e-4)).expect("finite");
     let session = Session {
         id: SESSION,
         node: "n1".into(),
@@ -129,6 +131,7 @@ fn commands() -> Vec<Command> {
         Command::FeatureLevel(1),
         Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
+        Command::Coordinate(NodeCoordinate { node: "N1".into(), coordinate }),
     ]
 }
 
@@ -148,7 +151,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 24] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -172,6 +175,7 @@ pub(super) fn entries() -> Seeds {
         "feature_level",
         "txn",
         "kv_sequence",
+        "coordinate",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()
@@ -224,6 +228,9 @@ pub(super) fn snapshots() -> Seeds {
     let mut deleted = small();
     let command = Command::Kv(KvCommand::Delete { key: "a/b".to_owned() });
     deleted.apply(Index(9), &Entry { time_ms: 2, id: 0, command });
+    let mut placed = small();
+    let command = commands().pop().expect("the last places a node");
+    placed.apply(Index(9), &Entry { time_ms: 2, id: 0, command });
     let part = small().part(&lictor_catalog::Scope::Service("web".to_owned()));
     let bytes = |store: Store| store.chunks().collect::<Vec<_>>().concat();
     vec![
@@ -231,5 +238,6 @@ pub(super) fn snapshots() -> Seeds {
         ("small", bytes(small())),
         ("tombstone", bytes(deleted)),
         ("part", bytes(part)),
+        ("placed", bytes(placed)),
     ]
 }

@@ -73,7 +73,7 @@ pub static DECODERS: &[Decoder] = &[
     decoder("bootstrap_promise", consensus::malformed::promise, consensus::malformed::promises, 64, 64),
     decoder("catalog_entry", catalog::entry, catalog::entries, 256, 256),
     decoder("catalog_snapshot", catalog::snapshot, catalog::snapshots, 1024, 256),
-    decoder("cli_answer", cli::malformed::answer, by_hand, 8192, 512),
+    decoder("cli_answer", cli::malformed::answer, by_hand, 10240, 512),
     decoder("cli_arguments", cli::malformed::arguments, by_hand, 4096, 256),
     decoder("config_file", config::malformed::file, by_hand, 8192, 1024),
     decoder("config_hcl", config::malformed::hcl, by_hand, 64, 512),

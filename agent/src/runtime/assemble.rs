@@ -41,12 +41,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Pages of the log store kept in memory: it is read only at the start.
 const STORE_CACHE: usize = 1 << 20;
+/// How often an agent under `-dev` looks whether it has moved.
+const DEV_COORDINATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An agent that runs.
 pub struct Running {
@@ -225,6 +228,7 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         serf_port: config.ports.serf_lan,
         server_port: config.ports.server,
         ui: false,
+        coordinates: !config.disable_coordinates,
         encrypted: config.encrypt.is_some(),
         default_query_time: config.default_query_time,
         max_query_time: config.max_query_time,
@@ -292,7 +296,14 @@ fn owned_config(
             unix_ms_at_zero: clock::unix_ms().saturating_sub(now.0 / 1_000_000),
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
         },
-        sync: SyncOptions { check_update_interval: config.check_update_interval },
+        sync: SyncOptions {
+            check_update_interval: config.check_update_interval,
+            coordinate_interval: if config.dev {
+                DEV_COORDINATE_INTERVAL
+            } else {
+                SyncOptions::default().coordinate_interval
+            },
+        },
         services: services.map_err(|error| error.to_string())?,
         checks: checks.map_err(|error| error.to_string())?,
         records,
@@ -311,6 +322,7 @@ fn gossip_value(
     let mut gossip = GossipConfig::lan(&config.datacenter, nonce_seed);
     gossip.key.clone_from(&config.encrypt);
     gossip.reconnect_timeout = config.reconnect_timeout;
+    gossip.coordinates = !config.disable_coordinates;
     let address = SocketAddr::new(config.advertise, config.ports.serf_lan);
     let me = Identity { id: facts.node_id, counter: starts, address };
     let name = facts.node_name.clone();

@@ -5,7 +5,7 @@ use crate::dice::Dice;
 use crate::effect::{Answer, Pushed};
 use crate::forward::{self, Attempt, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
-use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, Survey, WriteAnswer};
+use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, Subject, Survey, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
 use crate::http::{Context, options, wire};
 use crate::hub::{self, Found};
@@ -262,7 +262,7 @@ impl Dispatcher {
         }
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
-            Plan::Act(act) => self.act(act).await,
+            Plan::Act(act) => self.act(act, options::pretty(&self.handle.facts, way.call)).await,
             Plan::Survey(survey) => Attempt::Done(self.survey(survey, way.call, &view).await),
             Plan::Stream(source) => Attempt::Done(Reply::stream(source)),
             // It leads by now: the next try will see it.
@@ -347,16 +347,16 @@ impl Dispatcher {
         }
     }
 
-    async fn act(&self, act: Act) -> Attempt<Reply> {
+    async fn act(&self, act: Act, pretty: bool) -> Attempt<Reply> {
         let deadline = clock::now() + PATIENCE;
         if let Act::Join(names) = act {
             let addresses = super::join::resolve(&names, self.handle.facts.serf_port).await;
             return match addresses {
-                Ok(addresses) => forward::acted(self.handle.join(addresses, deadline).await),
+                Ok(addresses) => forward::acted(self.handle.join(addresses, deadline).await, pretty),
                 Err(problem) => Attempt::Done(Reply::text(500, problem)),
             };
         }
-        forward::acted(self.handle.act(act, deadline).await)
+        forward::acted(self.handle.act(act, deadline).await, pretty)
     }
 
     /// Answers a read here, once it is fresh enough, waiting if it blocks.
@@ -376,7 +376,8 @@ impl Dispatcher {
                 let until = clock::now() + blocking.wait + jitter;
                 match self.hub.wait(&read, until).await {
                     Ok(found) => {
-                        if found.index <= blocking.min_index && clock::now() < until {
+                        let seen = found.index <= blocking.min_index && read.subject.index_rises();
+                        if seen && clock::now() < until {
                             self.handle.meter.count(Event::HubEarly, 1);
                         }
                         found
@@ -392,12 +393,18 @@ impl Dispatcher {
 
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
-        if let Query::Execute(execution) = &read.query {
-            // Each gets an order of his own, so that not all turn to the same instance.
-            let query = Query::Execute(Execution { seed: self.dice().number(), ..execution.clone() });
-            return hub::find(view, &query, &read.encoding, &self.handle.facts.datacenter);
-        }
-        let key = (read.query.clone(), read.encoding.clone());
+        let (local, datacenter) = (self.handle.local.load(), &self.handle.facts.datacenter);
+        let found = |subject: &Subject| hub::find(view, &local.events, subject, &read.encoding, datacenter);
+        let query = match &read.subject {
+            Subject::Catalog(Query::Execute(execution)) => {
+                // Each gets an order of his own, so that not all turn to the same instance.
+                let seed = self.dice().number();
+                return found(&Subject::Catalog(Query::Execute(Execution { seed, ..execution.clone() })));
+            }
+            Subject::Catalog(query) => query,
+            Subject::Events { name: _ } => return found(&read.subject),
+        };
+        let key = (query.clone(), read.encoding.clone());
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             recent.turn_to(view);
@@ -405,7 +412,7 @@ impl Dispatcher {
                 return Found { view: Arc::clone(view), ..found.clone() };
             }
         }
-        let found = hub::find(view, &read.query, &read.encoding, &self.handle.facts.datacenter);
+        let found = hub::find(view, &local.events, &read.subject, &read.encoding, datacenter);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &found);
         found
     }
@@ -442,6 +449,10 @@ mod tests {
         (Query::KvGet { key: number.to_string() }, Encoding::default())
     }
 
+    fn find(view: &Arc<View>, key: &(Query, Encoding)) -> Found {
+        hub::find(view, &[], &Subject::Catalog(key.0.clone()), &key.1, "dc1")
+    }
+
     fn view(applied: u64, epoch: u64) -> Arc<View> {
         Arc::new(View { applied: Index(applied), epoch, ..View::default() })
     }
@@ -453,15 +464,15 @@ mod tests {
         recent.turn_to(&old);
         for number in 0..RECENT_MAX + 10 {
             let key = key(number);
-            recent.keep(key.clone(), &hub::find(&old, &key.0, &key.1, "dc1"));
+            recent.keep(key.clone(), &find(&old, &key));
         }
         assert_eq!(recent.found.len(), RECENT_MAX, "even empty answers");
         let new = view(6, 1);
         recent.turn_to(&new);
         assert!(recent.found.is_empty());
-        recent.keep(key(1), &hub::find(&old, &key(1).0, &Encoding::default(), "dc1"));
+        recent.keep(key(1), &find(&old, &key(1)));
         assert!(recent.found.is_empty(), "an answer to an older state came too late");
-        let mut large = hub::find(&new, &key(1).0, &Encoding::default(), "dc1");
+        let mut large = find(&new, &key(1));
         large.encoded.body = vec![0; RECENT_BYTES_MAX].into();
         recent.keep(key(1), &large);
         recent.keep(key(1), &large);

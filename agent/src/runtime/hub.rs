@@ -1,5 +1,6 @@
 //! The thread that owns the hub, and the way to it.
 
+use crate::gossip::UserEvent;
 use crate::http::call::Read;
 use crate::hub::{self, Counters, Found, Full, WaitId, Waiter};
 use crate::runtime::clock;
@@ -21,6 +22,7 @@ enum Message {
     Wait(Waiter, Reply),
     Cancel(WaitId),
     Published(Arc<View>, Touched),
+    Heard(Arc<[Arc<UserEvent>]>),
     Stop,
 }
 
@@ -60,6 +62,11 @@ impl Hub {
     /// Hands in a newer view.
     pub fn published(&self, view: Arc<View>, touched: Touched) {
         let _ = self.messages.send(Message::Published(view, touched));
+    }
+
+    /// Hands in the user events that this agent has heard.
+    pub fn heard(&self, events: Arc<[Arc<UserEvent>]>) {
+        let _ = self.messages.send(Message::Heard(events));
     }
 
     pub fn stop(&self) {
@@ -108,6 +115,7 @@ fn run(inbox: &mpsc::Receiver<Message>, datacenter: String, meter: &Meter) {
                 askers.remove(&id);
             }
             Ok(Message::Published(view, touched)) => hub.published(view, &touched, &mut answers),
+            Ok(Message::Heard(events)) => hub.heard(events, &mut answers),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -134,6 +134,9 @@ impl World {
             self.peers.clone_from(&peers);
             self.files.keep_peers(peers);
         }
+        if !Arc::ptr_eq(&self.handle.local.load().events, &local.events) {
+            self.hub.heard(Arc::clone(&local.events));
+        }
         self.handle.local.store(local);
         self.handle.leadership.send_modify(|changes| *changes += 1);
     }

@@ -2,6 +2,7 @@
 
 use super::bug;
 use super::world::{Happening, MS, World};
+use crate::gossip::UserEvent;
 use crate::hub::{Found, Full, Waiter};
 use crate::view::View;
 use lictor_catalog::Touched;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub(super) enum Message {
     Wait(Waiter),
     Published(Arc<View>, Touched),
+    Heard(Arc<[Arc<UserEvent>]>),
 }
 
 impl World {
@@ -42,6 +44,7 @@ impl World {
                 }
             }
             Message::Published(view, touched) => process.hub.published(view, &touched, &mut answers),
+            Message::Heard(events) => process.hub.heard(events, &mut answers),
         }
         process.hub.timer(now, &mut answers);
         if let Some(id) = refused {

@@ -347,7 +347,11 @@ impl World {
             self.nodes[node].peers = peers;
         }
         if let Some(process) = self.running(node) {
-            process.local = local;
+            let events = Arc::clone(&local.events);
+            let old = std::mem::replace(&mut process.local, local);
+            if !Arc::ptr_eq(&old.events, &events) {
+                self.tell_hub(node, Message::Heard(events));
+            }
         }
         self.leadership_changed(node);
     }

@@ -254,6 +254,7 @@ impl Node {
             serf_port: GOSSIP_PORT,
             server_port: RPC_PORT,
             ui: false,
+            coordinates: true,
             encrypted: false,
             default_query_time: Duration::from_secs(300),
             max_query_time: Duration::from_secs(600),

@@ -215,7 +215,7 @@ impl World {
                 forward::proposed(answer).map(|outcome| Fruit::Reply(shown(outcome)))
             }
             (Step::Submit, answer) => forward::proposed(answer).map(Fruit::Outcome),
-            (Step::Act, answer) => forward::acted(answer).map(Fruit::Reply),
+            (Step::Act, answer) => forward::acted(answer, self.is_pretty(node, number)).map(Fruit::Reply),
             (step, _) => {
                 walk_back(self.running(node), number, step);
                 return;
@@ -283,7 +283,9 @@ impl World {
     fn read_in(&mut self, node: usize, number: u64, view: &Arc<View>, read: Read) {
         let now = self.nodes[node].local_now(self.now);
         let Some(blocking) = read.blocking else {
-            let found = hub::find(view, &read.query, &read.encoding, DATACENTER);
+            let Some(process) = self.running(node) else { return };
+            let events = &process.local.events;
+            let found = hub::find(view, events, &read.subject, &read.encoding, DATACENTER);
             return self.found(node, number, &read, &found);
         };
         let Some(process) = self.running(node) else { return };

@@ -5,9 +5,11 @@
 mod bad_input;
 mod cli;
 mod cluster;
+mod coordinates;
 mod dev;
 mod dig;
 mod endpoint;
+mod events;
 mod faces;
 mod faults;
 mod locks;

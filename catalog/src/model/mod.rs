@@ -1,6 +1,7 @@
 //! What the catalog speaks of. Plain values; nothing here knows how it is stored, sent or shown.
 
 mod check;
+mod coordinate;
 mod kv;
 mod name;
 mod node;
@@ -10,6 +11,7 @@ mod session;
 mod template;
 
 pub use check::{Check, CheckDefinition, Status};
+pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, NotFinite};
 pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};
 pub use node::Node;

@@ -5,6 +5,7 @@
 //! which clients take for "no index" and would turn their waiting into a busy loop. ([`Query::Execute`] alone is not to be
 //! waited for.)
 
+mod coordinates;
 mod health;
 mod kv;
 mod nodes;
@@ -14,7 +15,7 @@ mod sessions;
 mod txn;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvRow, Node, PreparedQuery, Service, Session, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, PreparedQuery, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
 use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +80,13 @@ pub enum Query {
         /// What the nodes' meta must say.
         meta: Vec<(String, String)>,
     },
+    /// Where every node is that has a coordinate.
+    Coordinates,
+    /// Where a node is.
+    Coordinate {
+        /// The name.
+        node: String,
+    },
     /// One key.
     KvGet {
         /// The key.
@@ -142,6 +150,8 @@ pub enum Rows {
     Instances(Vec<Instance>),
     /// Checks, by node and id.
     Checks(Vec<Arc<Check>>),
+    /// Coordinates, by node.
+    Coordinates(Vec<Arc<NodeCoordinate>>),
     /// A key; `None` when it is not there.
     KvEntry(Option<KvRow>),
     /// Keys with their values, by key.
@@ -192,6 +202,8 @@ impl Query {
             Self::HealthNode { name } => with(nodes::checks(store, name, may), Rows::Checks),
             Self::HealthChecks { service, meta } => with(health::checks(store, service, meta, may), Rows::Checks),
             Self::HealthState { state, meta } => with(health::state(store, *state, meta, may), Rows::Checks),
+            Self::Coordinates => with(coordinates::all(store, may), Rows::Coordinates),
+            Self::Coordinate { node } => with(coordinates::of_node(store, node, may), Rows::Coordinates),
             Self::KvGet { key } => with(kv::get(store, key, may), Rows::KvEntry),
             Self::KvList { prefix } => with(kv::list(store, prefix, may), Rows::KvEntries),
             Self::KvKeys { prefix, separator } => with(kv::keys(store, prefix, separator, may), Rows::Keys),
@@ -216,7 +228,7 @@ impl Query {
         match self {
             Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
             Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
-            Self::KvGet { .. } | Self::KvList { .. } => true,
+            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } => true,
             _ => false,
         }
     }
@@ -235,6 +247,7 @@ impl Query {
             | Self::HealthService { name: service, .. }
             | Self::HealthChecks { service, .. } => vec![Watch::Service(name(service))],
             Self::HealthState { meta, .. } => and_nodes(Watch::Checks, meta),
+            Self::Coordinates | Self::Coordinate { .. } => vec![Watch::Coordinates],
             Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
             Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
             Self::Session { .. } | Self::SessionsOfNode { .. } | Self::Sessions => vec![Watch::Sessions],
@@ -256,10 +269,19 @@ pub fn instances<'a>(store: &'a Store, name: &str) -> impl Iterator<Item = Insta
 /// The nodes, and the instances with their nodes, that have this address of their own: what a reverse look-up names.
 #[must_use]
 pub fn at_address(store: &Store, address: IpAddr) -> (Vec<Arc<Node>>, Vec<Arc<Service>>) {
-    let here = |text: &str| text.parse::<IpAddr>().is_ok_and(|parsed| parsed.to_canonical() == address.to_canonical());
-    let nodes = store.nodes().filter(|node| here(&node.address)).cloned().collect();
-    let services = store.services().filter(|service| here(&service.address)).cloned().collect();
+    let nodes = store.nodes().filter(|node| is_address(&node.address, address)).cloned().collect();
+    let services = store.services().filter(|service| is_address(&service.address, address)).cloned().collect();
     (nodes, services)
+}
+
+/// The node from whose address somebody asks (`near=_ip`).
+#[must_use]
+pub fn node_at(store: &Store, address: IpAddr) -> Option<&Arc<Node>> {
+    store.nodes().find(|node| is_address(&node.address, address))
+}
+
+fn is_address(text: &str, address: IpAddr) -> bool {
+    text.parse::<IpAddr>().is_ok_and(|parsed| parsed.to_canonical() == address.to_canonical())
 }
 
 fn with<T>((index, rows): (Index, T), shape: impl FnOnce(T) -> Rows) -> (Index, Rows) {

@@ -1,6 +1,6 @@
 //! Reads of prepared queries, and carrying them out.
 
-use super::{Instance, health, services};
+use super::{Instance, coordinates, health, services};
 use crate::acl::Authorizer;
 use crate::model::{Index, PreparedQuery, ServiceQuery, Status, Ttl, folded};
 use crate::store::Store;
@@ -88,8 +88,10 @@ pub fn execute(store: &Store, execution: &Execution, may: &dyn Authorizer) -> Op
     shuffle(&mut instances, execution.seed);
     let near = if execution.near.is_empty() { &wanted.near } else { &execution.near };
     if let Some(near) = near_node(store, execution, near) {
-        // No distances are known yet, but that nobody is nearer than who is there.
-        instances.sort_by_key(|instance| *folded(&instance.node.name) != near);
+        // Whoever is there comes first even when, by links of their own, another node is nearer to it than it is to itself.
+        instances.sort_by_cached_key(|Instance { node, .. }| {
+            (*folded(&node.name) != near, coordinates::round_trip(store, &near, &node.name))
+        });
     }
     if execution.limit > 0 {
         instances.truncate(execution.limit);
@@ -126,11 +128,7 @@ fn near_node(store: &Store, execution: &Execution, near: &str) -> Option<String>
     let name = match near {
         "" => return None,
         "_agent" => &execution.agent,
-        "_ip" => {
-            let source = execution.source?.to_canonical();
-            let here = |address: &str| address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical() == source);
-            &*store.nodes().find(|node| here(&node.address))?.name
-        }
+        "_ip" => &*super::node_at(store, execution.source?)?.name,
         node => node,
     };
     Some(folded(name).into_owned())

@@ -49,6 +49,10 @@ impl Store {
         let outcome = match &entry.command {
             Command::Register(register) => self.register(register, &mut change).into(),
             Command::Deregister(deregister) => self.deregister(deregister, &mut change),
+            Command::Coordinate(placed) => {
+                self.place_node(placed, &mut change);
+                Outcome::Done
+            }
             Command::Kv(command) => self.apply_kv(command, &mut change),
             Command::Fenced(sequencer, command) => match self.fence(sequencer) {
                 Ok(()) => self.apply_kv(command, &mut change),

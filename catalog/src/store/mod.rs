@@ -5,6 +5,7 @@
 
 mod apply;
 mod checks;
+mod coordinates;
 mod delays;
 mod key;
 mod kv;
@@ -24,9 +25,12 @@ pub use restore::{Damaged, Restore};
 pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
-use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded};
+use crate::model::{
+    Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, Session, folded,
+};
 use crate::txn::TxnResult;
 use checks::Checks;
+use coordinates::Coordinates;
 use delays::Delays;
 use kv::Kv;
 use nodes::Nodes;
@@ -48,6 +52,7 @@ pub struct Store {
     pub(crate) nodes: Nodes,
     pub(crate) services: Services,
     pub(crate) checks: Checks,
+    pub(crate) coordinates: Coordinates,
     pub(crate) kv: Kv,
     pub(crate) sessions: Sessions,
     pub(crate) prepared: Prepared,
@@ -129,6 +134,12 @@ impl Store {
     /// Every check on a node, its services' checks included, by id.
     pub fn checks_of(&self, node: &str) -> impl Iterator<Item = &Arc<Check>> + use<'_> {
         self.checks.of_node(&folded(node))
+    }
+
+    /// Where a node is.
+    #[must_use]
+    pub fn coordinate(&self, node: &str) -> Option<&Arc<NodeCoordinate>> {
+        self.coordinates.get(&folded(node))
     }
 
     /// A key.
@@ -319,6 +330,8 @@ pub enum Watch {
     Service(Arc<str>),
     /// Any check at all (`health/state`).
     Checks,
+    /// Any coordinate.
+    Coordinates,
     /// One key was written or deleted. Prefix waiters are matched against it by the hub.
     Key(Arc<str>),
     /// Any session came or went.

@@ -72,6 +72,7 @@ impl Store {
         self.services.list_index = whole.services.list_index;
         self.services.extinct = whole.services.extinct;
         self.checks.index = whole.checks.index;
+        self.coordinates.index = whole.coordinates.index;
         self.kv.index = whole.kv.index;
         self.kv.tombstones_index = whole.kv.tombstones_index;
         self.prepared.index = whole.prepared.index;
@@ -123,6 +124,9 @@ impl Store {
     fn take_node_row(&mut self, whole: &Self, key: &str) {
         if let Some(row) = whole.nodes.get(key) {
             self.nodes.insert(row.clone());
+        }
+        if let Some(row) = whole.coordinates.get(key) {
+            self.coordinates.insert(Arc::clone(row));
         }
     }
 

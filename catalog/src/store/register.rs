@@ -207,6 +207,7 @@ impl Store {
         self.nodes.index = change.index;
         change.touch(Watch::Nodes);
         change.touch(Watch::Node(Arc::from(key)));
+        self.displace_node(key, change);
         self.end_sessions_of(key, change);
         let services: Vec<_> = self.services.of_node(key).map(|service| service.id.folded()).collect();
         for id in services {

@@ -5,7 +5,7 @@ use super::kv::Tombstone;
 use super::nodes::NodeRow;
 use super::sessions::SessionRow;
 use super::snapshot::{FORMAT, FRAME_HEAD_LEN, Header, Kind, MAGIC, PROLOGUE_LEN, Trailer};
-use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, Session, folded};
+use crate::model::{Check, Index, KvEntry, Node, NodeCoordinate, NodeName, Service, Session, folded};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -174,6 +174,7 @@ impl Restore {
             Kind::Names => each(rows, |(name, index): (Arc<str>, _)| self.store.services.set_name_index(name, index))?,
             Kind::Services => each(rows, |service| self.take_service(service))?,
             Kind::Checks => each(rows, |check| self.take_check(check))?,
+            Kind::Coordinates => each(rows, |placed| self.take_coordinate(placed))?,
             Kind::Keys => each(rows, |entry: KvEntry<'_>| self.store.kv.insert(entry.into()))?,
             Kind::Tombstones => each(rows, |(key, index, time_ms): (Arc<str>, _, _)| {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
@@ -198,6 +199,7 @@ impl Restore {
             services_list,
             services_extinct,
             checks,
+            coordinates,
             keys,
             tombstones,
             sessions,
@@ -209,6 +211,7 @@ impl Restore {
         (store.services.index, store.services.list_index) = (services, services_list);
         store.services.extinct = services_extinct;
         store.checks.index = checks;
+        store.coordinates.index = coordinates;
         (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
         store.sessions.index = sessions;
         store.prepared.index = prepared;
@@ -232,6 +235,11 @@ impl Restore {
             check.service_name = service.name.clone();
         }
         self.store.checks.insert(Arc::new(check));
+    }
+
+    fn take_coordinate(&mut self, mut placed: NodeCoordinate) {
+        self.share_node(&mut placed.node);
+        self.store.coordinates.insert(Arc::new(placed));
     }
 
     fn take_session(&mut self, mut session: Session, renewed_ms: u64) {

@@ -31,6 +31,7 @@ pub(super) enum Kind {
     Names,
     Services,
     Checks,
+    Coordinates,
     Keys,
     Tombstones,
     Sessions,
@@ -40,12 +41,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
         Self::Services,
         Self::Checks,
+        Self::Coordinates,
         Self::Keys,
         Self::Tombstones,
         Self::Sessions,
@@ -67,6 +69,7 @@ pub(super) struct Header {
     pub(super) services_list: Index,
     pub(super) services_extinct: Index,
     pub(super) checks: Index,
+    pub(super) coordinates: Index,
     pub(super) keys: Index,
     pub(super) tombstones: Index,
     pub(super) sessions: Index,
@@ -81,6 +84,7 @@ pub(super) struct Trailer {
     pub(super) names: u64,
     pub(super) services: u64,
     pub(super) checks: u64,
+    pub(super) coordinates: u64,
     pub(super) keys: u64,
     pub(super) tombstones: u64,
     pub(super) sessions: u64,
@@ -106,6 +110,7 @@ impl Store {
             }))
             .chain(payloads(Kind::Services, store.services.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Checks, store.checks.rows().clone(), |buffer, _, row| encode(buffer, row)))
+            .chain(payloads(Kind::Coordinates, store.coordinates.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Keys, store.kv.rows().clone(), |mut buffer, row, ()| {
                 buffer.extend(row.packed());
                 buffer
@@ -151,6 +156,7 @@ impl Store {
             services_list: self.services.list_index,
             services_extinct: self.services.extinct,
             checks: self.checks.index,
+            coordinates: self.coordinates.index,
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
             sessions: self.sessions.index,
@@ -165,6 +171,7 @@ impl Store {
             names: self.services.names().len() as u64,
             services: self.services.len() as u64,
             checks: self.checks.len() as u64,
+            coordinates: self.coordinates.len() as u64,
             keys: self.kv.len() as u64,
             tombstones: self.kv.tombstones().len() as u64,
             sessions: self.sessions.len() as u64,

@@ -107,7 +107,7 @@ proptest! {
         }
         for query in queries() {
             let scope = match &query {
-                Query::Node { name } | Query::HealthNode { name } => Scope::Node(name.clone()),
+                Query::Node { name } | Query::HealthNode { name } | Query::Coordinate { node: name } => Scope::Node(name.clone()),
                 Query::ServiceNodes { name, .. } | Query::HealthService { name, .. } => Scope::Service(name.clone()),
                 Query::HealthChecks { service, .. } => Scope::Service(service.clone()),
                 Query::Explain { name } => Scope::Prepared(name.clone()),

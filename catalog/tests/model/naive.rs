@@ -5,7 +5,9 @@ mod txn;
 use lictor_catalog::command::{Command, Deregister, KvCommand, PreparedCommand, Register, SessionCommand};
 use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
-use lictor_catalog::{Check, Executed, Index, KvEntry, KvRow, Outcome, PreparedQuery, Refusal, Status};
+use lictor_catalog::{
+    Check, Coordinate, Executed, Index, KvEntry, KvRow, NodeCoordinate, Outcome, PreparedQuery, Refusal, Status,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ pub(crate) struct Naive {
     nodes: BTreeMap<String, Node>,
     services: BTreeMap<(String, String), Service>,
     checks: BTreeMap<(String, String), Check>,
+    coordinates: BTreeMap<String, Coordinate>,
     kv: BTreeMap<String, KvRow>,
     /// With the time of the last renewal.
     sessions: BTreeMap<Uuid, (Session, u64)>,
@@ -61,6 +64,12 @@ impl Naive {
                 self.checks.remove(&(fold(node), fold(id)));
                 Outcome::Done
             }
+            Command::Coordinate(NodeCoordinate { node, coordinate }) => {
+                if self.nodes.contains_key(&fold(node)) {
+                    self.coordinates.insert(fold(node), *coordinate);
+                }
+                Outcome::Done
+            }
             Command::Kv(command) => self.apply_kv(index, now, command),
             Command::Fenced(sequencer, command) => match self.stale(sequencer) {
                 None => self.apply_kv(index, now, command),
@@ -80,6 +89,7 @@ impl Naive {
 
     fn forget_node(&mut self, node: &str) {
         self.nodes.remove(node);
+        self.coordinates.remove(node);
         self.services.retain(|(on, _), _| on != node);
         self.checks.retain(|(on, _), _| on != node);
     }
@@ -442,6 +452,13 @@ impl Naive {
         Rows::Checks(self.checks.values().filter(|check| wanted(check)).cloned().map(Arc::new).collect())
     }
 
+    fn placed(&self, wanted: impl Fn(&str) -> bool) -> Rows {
+        let placed = self.coordinates.iter().filter(|(name, _)| wanted(name)).map(|(name, coordinate)| {
+            Arc::new(NodeCoordinate { node: self.nodes[name].name.clone(), coordinate: *coordinate })
+        });
+        Rows::Coordinates(placed.collect())
+    }
+
     fn sessions_where(&self, wanted: impl Fn(&Session) -> bool) -> Rows {
         let sessions = self.sessions.values().map(|(session, _)| session).filter(|session| wanted(session));
         Rows::Sessions(sessions.cloned().map(Arc::new).collect())
@@ -489,6 +506,8 @@ impl Naive {
             Query::HealthState { state, meta } => self.checks_where(|check| {
                 state.is_none_or(|state| state == check.status) && self.has_meta(&check.node, meta)
             }),
+            Query::Coordinates => self.placed(|_| true),
+            Query::Coordinate { node } => self.placed(|name| name == fold(node)),
             Query::KvGet { key } => Rows::KvEntry(self.kv.get(key).cloned()),
             Query::KvList { prefix } => {
                 let rows = self.kv.values().filter(|row| row.key().starts_with(prefix));

@@ -5,7 +5,7 @@ use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCom
 use lictor_catalog::model::{
     Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Template, Ttl,
 };
-use lictor_catalog::{Check, Index, PreparedQuery, Query, Status};
+use lictor_catalog::{Check, Coordinate, Index, NodeCoordinate, PreparedQuery, Query, Status};
 use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -80,6 +80,13 @@ fn kv() -> impl Strategy<Value = KvCommand> {
         2 => (key(), value(), prop::option::of(session_id()))
             .prop_map(|(prefix, value, session)| KvCommand::Sequence { prefix, value, flags: 7, session }),
     ]
+}
+
+fn coordinate() -> impl Strategy<Value = NodeCoordinate> {
+    (select(NODES), 0u8..3).prop_map(|(node, height)| {
+        let coordinate = Coordinate::try_from(([0.5; 8], f64::from(height), 1.5, 0.0)).expect("finite");
+        NodeCoordinate { node: node.into(), coordinate }
+    })
 }
 
 fn session_id() -> impl Strategy<Value = Uuid> {
@@ -221,6 +228,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => register,
         2 => deregister().prop_map(Command::Deregister),
+        2 => coordinate().prop_map(Command::Coordinate),
         6 => kv().prop_map(Command::Kv),
         1 => (sequencer(), kv()).prop_map(|(sequencer, kv)| Command::Fenced(Box::new(sequencer), kv)),
         4 => session_command().prop_map(Command::Session),
@@ -270,6 +278,7 @@ pub(crate) fn queries() -> Vec<Query> {
     let names = ["alpha", "beta", "gamma", "nobody"].map(ToOwned::to_owned);
     let services = ["WEB", "db", "api", "nothing"].map(ToOwned::to_owned);
     let mut queries = vec![
+        Query::Coordinates,
         Query::HealthState { state: None, meta: vec![] },
         Query::HealthState { state: Some(Status::Critical), meta: zone.clone() },
     ];
@@ -298,6 +307,7 @@ pub(crate) fn queries() -> Vec<Query> {
         });
         queries.extend([
             Query::Node { name: name.clone() },
+            Query::Coordinate { node: name.clone() },
             Query::SessionsOfNode { node: name.clone() },
             Query::HealthNode { name },
         ]);

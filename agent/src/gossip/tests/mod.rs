@@ -2,7 +2,7 @@
 
 mod world;
 
-use super::{JoinError, JoinRefused, MemberEvent, MemberStatus, Output};
+use super::{Announcement, JoinError, JoinRefused, MemberEvent, MemberStatus, NotFired, Output};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -350,4 +350,134 @@ fn seen() -> Vec<(bool, bytes::Bytes)> {
     world.with(address(2), |gossip| gossip.leave(now));
     world.run(2);
     world.record.take().expect("as set")
+}
+
+fn announcement(name: &str) -> Announcement {
+    Announcement { name: name.to_owned(), payload: vec![7; 200], ..Announcement::default() }
+}
+
+/// The names of the events that this member has heard, in order.
+fn heard(world: &World, n: u16) -> Vec<String> {
+    let told = world.processes[&address(n)].told.iter();
+    told.filter_map(|(_, output)| match output {
+        Output::Heard(event) => Some(event.announcement.name.clone()),
+        _ => None,
+    })
+    .collect()
+}
+
+fn fire(world: &mut World, n: u16, name: &str) {
+    let now = world.now;
+    world.with(address(n), |gossip| gossip.fire(now, announcement(name)).expect("a sound event"));
+}
+
+#[test]
+fn an_event_reaches_everybody_once_whatever_is_lost() {
+    for seed in 0..10 {
+        let mut world = World::cluster(seed, 7);
+        world.forget_events();
+        world.loss = 30;
+        for number in 0..8 {
+            fire(&mut world, 1 + number % 7, &format!("e{number}"));
+            world.run_ms(100);
+        }
+        world.run(5);
+        let soon: usize = (1..=7).map(|n| heard(&world, n).len()).sum();
+        assert!(soon >= 54, "seed {seed}: {soon} of 56 within seconds");
+        world.run(120);
+        let expected: Vec<String> = (0..8).map(|number| format!("e{number}")).collect();
+        for n in 1..=7 {
+            let mut events = heard(&world, n);
+            events.sort_unstable();
+            assert_eq!(events, expected, "seed {seed}: as {n} heard them");
+        }
+        world.loss = 0;
+        world.run(120);
+        assert!((1..=7).all(|n| heard(&world, n).len() == 8), "push/pull repeats nothing");
+    }
+}
+
+#[test]
+fn events_cross_a_partition_once_it_heals() {
+    let mut world = World::cluster(21, 6);
+    world.forget_events();
+    for a in [1, 2] {
+        for b in [3, 4, 5, 6] {
+            world.cuts.extend([(address(a), address(b)), (address(b), address(a))]);
+        }
+    }
+    world.run(60);
+    fire(&mut world, 1, "few");
+    fire(&mut world, 5, "many");
+    world.run(10);
+    assert_eq!((heard(&world, 2), heard(&world, 3)), (vec!["few".to_owned()], vec!["many".to_owned()]));
+    world.cuts.clear();
+    world.run(120);
+    world.assert_alive(&[1, 2, 3, 4, 5, 6]);
+    for n in 1..=6 {
+        let mut events = heard(&world, n);
+        events.sort_unstable();
+        assert_eq!(events, ["few", "many"], "as {n} heard them");
+    }
+}
+
+#[test]
+fn who_joins_hears_nothing_of_before_and_everything_after() {
+    let mut world = World::cluster(22, 3);
+    fire(&mut world, 1, "before");
+    world.run(3);
+    world.start(4);
+    world.join(4, 2);
+    world.run(60);
+    fire(&mut world, 3, "after");
+    world.run(3);
+    fire(&mut world, 4, "own");
+    world.run(3);
+    assert_eq!(heard(&world, 4), ["after", "own"]);
+    assert_eq!(heard(&world, 1), ["before", "after", "own"]);
+    // Alone, it also hears itself.
+    world.start(9);
+    fire(&mut world, 9, "alone");
+    assert_eq!(heard(&world, 9), ["alone"]);
+}
+
+#[test]
+fn what_is_too_large_too_much_or_makes_no_sense_is_not_fired() {
+    let mut world = World::cluster(23, 2);
+    let now = world.now;
+    let mut check = |announcement: Announcement, expected: NotFired| {
+        let fired = world.with(address(1), |gossip| gossip.fire(now, announcement));
+        assert_eq!(fired.expect_err("a refusal"), expected);
+    };
+    check(announcement(""), NotFired::NoName);
+    check(Announcement { tag_filter: "v1".to_owned(), ..announcement("a") }, NotFired::TagWithoutService);
+    check(Announcement { payload: vec![0; 600], ..announcement("a") }, NotFired::TooLarge { size: 627 });
+    let unclosed = Announcement { node_filter: "(".to_owned(), ..announcement("a") };
+    let refused = world.with(address(1), |gossip| gossip.fire(now, unclosed)).expect_err("a refusal");
+    assert!(refused.to_string().starts_with("Invalid node filter: "), "{refused}");
+    let fired = (0..100).filter(|_| world.with(address(1), |gossip| gossip.fire(now, announcement("a"))).is_ok());
+    assert_eq!(fired.count(), 64);
+    world.run(1);
+    fire(&mut world, 1, "a second later");
+    world.run(2);
+    assert_eq!(heard(&world, 2).len(), 65);
+}
+
+#[test]
+fn members_find_their_places_by_the_acks_of_their_probes() {
+    let mut world = World::cluster(31, 6);
+    world.loss = 10;
+    world.run(300);
+    let place = |n: u16| world.gossip(n).place().expect("coordinates are on");
+    for n in 2..=6 {
+        // There and back, each from 0.2 to 1 ms.
+        let round_trip = place(1).round_trip(&place(n));
+        let expected = Duration::from_micros(600)..Duration::from_micros(1800);
+        assert!(expected.contains(&round_trip), "from 1 to {n}: {round_trip:?}");
+        assert!(place(n).error() < 0.5, "{:?}", place(n));
+    }
+    let mut world = World::new(32);
+    world.setup = |config| config.coordinates = false;
+    world.grow(2);
+    assert_eq!(world.gossip(1).place(), None);
 }

@@ -237,7 +237,7 @@ impl World {
 
     pub(super) fn told_at(&self, at: SocketAddr) -> Vec<&Output> {
         let told = self.processes[&at].told.iter().map(|(_, output)| output);
-        told.filter(|output| !matches!(output, Output::Changed | Output::Event(_))).collect()
+        told.filter(|output| !matches!(output, Output::Changed | Output::Event(_) | Output::Heard(_))).collect()
     }
 
     pub(super) fn forget_events(&mut self) {

@@ -3,7 +3,7 @@
 use super::stats::{Stats, stats};
 use crate::http::Context;
 use crate::http::call::{Call, Plan, Reply};
-use crate::http::wire::{self, WireMember};
+use crate::http::wire::{self, WireCoordinate, WireMember};
 use crate::view::{CONSUL_LEVEL, VERSION};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,8 +18,8 @@ const BUILD_DATE: &str = "1970-01-01T00:00:01Z";
 struct Identity<'a> {
     config: Config<'a>,
     debug_config: &'a Value,
-    /// `null` while no coordinate is known.
-    coord: Option<()>,
+    /// `null` when coordinates are off.
+    coord: Option<WireCoordinate<'a>>,
     member: Option<WireMember<'a>>,
     stats: Stats,
     meta: &'a BTreeMap<String, String>,
@@ -70,7 +70,7 @@ pub fn show(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> 
             build_date: BUILD_DATE,
         },
         debug_config: &facts.debug_config,
-        coord: None,
+        coord: context.local.place.as_ref().map(WireCoordinate::from),
         member: context.local.members.iter().find(|member| member.id == facts.node_id).map(WireMember::from),
         stats: stats(context),
         meta: &context.local.node.meta,

@@ -1,7 +1,7 @@
 //! Prepared queries: as they are written, shown, refused and carried out.
 
 use super::{CHECK, NODE, SERF, SERVICE, World, call, check, header, shown};
-use crate::http::call::Plan;
+use crate::http::call::{Plan, Subject};
 use lictor_catalog::{Execution, Query};
 
 const FIRST: &str = "00000000-0000-0000-0000-00000000000b";
@@ -117,7 +117,7 @@ fn who_asks_is_told_to_whoever_carries_it_out() {
         limit: 7,
         seed: 0,
     };
-    assert_eq!(read.query, Query::Execute(execution));
+    assert_eq!(read.subject, Subject::Catalog(Query::Execute(execution)));
     let Plan::Read(read) = world.plan(&call("GET /v1/query?index=5")) else { panic!("a read") };
     assert!(read.blocking.is_some(), "lists are waited for");
 }

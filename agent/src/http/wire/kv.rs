@@ -39,7 +39,7 @@ impl<'a> WireSequencer<'a> {
 }
 
 /// Base64, or `null` when empty.
-struct Blob<'a>(&'a [u8]);
+pub(super) struct Blob<'a>(pub(super) &'a [u8]);
 
 impl Serialize for Blob<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

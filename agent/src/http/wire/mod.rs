@@ -5,6 +5,8 @@
 
 mod agent;
 mod check;
+mod coordinate;
+mod event;
 mod go;
 mod gzip;
 mod hash;
@@ -19,6 +21,8 @@ mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use coordinate::{WireCoordinate, WirePlace};
+pub use event::{events, fired};
 pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};

@@ -1,6 +1,7 @@
 //! From rows to bytes.
 
 use super::check::WireCheck;
+use super::coordinate::WirePlace;
 use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
 use super::prepared::{WireExecuted, WireExplained, WireQuery};
@@ -72,6 +73,13 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             go::to_vec(&shown, pretty, instances.len() * 2 * ROW + 2)
         }
         Rows::Checks(checks) => go::to_vec(&CheckList(checks), pretty, checks.len() * ROW + 2),
+        Rows::Coordinates(rows) if rows.is_empty() && matches!(query, Query::Coordinate { .. }) => {
+            return Encoded::not_found();
+        }
+        Rows::Coordinates(rows) => {
+            let shown = Each(rows.iter().map(|row| WirePlace::from(&**row)));
+            go::to_vec(&shown, pretty, rows.len() * ROW + 2)
+        }
         Rows::KvEntry(None) => return Encoded::not_found(),
         Rows::KvEntry(Some(row)) if encoding.form == Form::Raw => return raw(&row.entry()),
         Rows::KvEntry(Some(row)) if encoding.form == Form::Sequencer => match WireSequencer::of(&row.entry()) {
@@ -128,6 +136,7 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
         Rows::Node(None)
+        | Rows::Coordinates(_)
         | Rows::KvEntry(_)
         | Rows::KvEntries(_)
         | Rows::Keys(_)
