@@ -34,6 +34,8 @@ pub enum Command {
     Deregister(Deregister),
     /// Keys change.
     Kv(KvCommand),
+    /// A snapshot takes the place of everything, step by step.
+    Restore(RestoreCommand),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
 }
@@ -101,6 +103,38 @@ pub enum KvCommand {
     DeleteTree {
         /// The prefix; the empty one means every key.
         prefix: String,
+    },
+}
+
+/// A step of restoring a snapshot. Rows are staged, on every server alike, until all have come: a restore that is given up or
+/// interrupted leaves the tables as they were. A step that is repeated counts as done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestoreCommand {
+    /// Rows will come under this id. Whatever was staged before is dropped.
+    Begin {
+        /// Chosen by whoever restores; never used again.
+        id: u64,
+    },
+    /// The next rows.
+    Stage {
+        /// The restore.
+        id: u64,
+        /// How many such steps came before.
+        number: u64,
+        /// Some of [`Store::tables`](crate::Store::tables).
+        rows: Vec<Bytes>,
+    },
+    /// What was staged takes the place of the tables.
+    Commit {
+        /// The restore.
+        id: u64,
+        /// How many [`Self::Stage`] there were.
+        count: u64,
+    },
+    /// What was staged is dropped.
+    Abort {
+        /// The restore.
+        id: u64,
     },
 }
 

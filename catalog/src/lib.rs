@@ -16,7 +16,7 @@ pub mod query;
 pub mod store;
 
 pub use acl::{AllowAll, Authorizer};
-pub use command::{Command, Deregister, Entry, KvCommand, Register};
+pub use command::{Command, Deregister, Entry, KvCommand, Register, RestoreCommand};
 pub use model::{Check, Index, KvEntry, KvRow, Node, Service, Status};
 pub use query::{Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};

@@ -21,7 +21,9 @@ pub(crate) mod malformed;
 mod members;
 mod monitor;
 mod operator;
+mod progress;
 mod services;
+mod snapshot;
 mod table;
 mod validate;
 mod version;
@@ -163,6 +165,15 @@ const VERBS: &[Verb] = &[
         &[
             Verb::Leaf(services::deregister::command, services::deregister::run),
             Verb::Leaf(services::register::command, services::register::run),
+        ],
+    ),
+    Verb::Group(
+        "snapshot",
+        "Saves and restores the catalog",
+        &[
+            Verb::Leaf(snapshot::inspect_command, snapshot::inspect),
+            Verb::Leaf(snapshot::restore_command, snapshot::restore),
+            Verb::Leaf(snapshot::save_command, snapshot::save),
         ],
     ),
     Verb::Leaf(validate::command, validate::run),

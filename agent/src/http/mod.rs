@@ -17,6 +17,7 @@ pub mod options;
 pub mod params;
 pub mod registration;
 pub mod route;
+pub mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod tests;

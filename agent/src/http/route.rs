@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, operator, status, watch};
+use super::{agent, answer, catalog, health, kv, operator, snapshot, status, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -46,6 +46,7 @@ pub enum Resource {
     Service,
     Key,
     Operator,
+    Acl,
 }
 
 /// What body a call may have.
@@ -57,6 +58,8 @@ pub enum Body {
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// Read as it comes ([`ARCHIVE_MAX`](crate::archive::ARCHIVE_MAX)), and never part of the call.
+    Streamed,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -67,7 +70,7 @@ impl Body {
     #[must_use]
     pub const fn max(self, facts: &Facts) -> usize {
         match self {
-            Self::None => 0,
+            Self::None | Self::Streamed => 0,
             Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
         }
@@ -109,6 +112,8 @@ pub static ROUTES: &[Route] = &[
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
     get("/v1/watch", Filtered, Agent, watch::stream),
+    get("/v1/snapshot", Write(R::Acl), Agent, snapshot::save),
+    put("/v1/snapshot", Write(R::Acl), Body::Streamed, snapshot::restore),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),
     get("/v1/operator/raft/configuration", Read(R::Operator), Catalog, operator::raft_configuration),
@@ -189,12 +194,12 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
     }
 }
 
-/// How many bytes of a call's body are worth reading, known from its head alone.
+/// What body a call may have, known from its head alone.
 #[must_use]
-pub fn body_max(facts: &Facts, method: Method, path: &str) -> usize {
+pub fn body(method: Method, path: &str) -> Body {
     longest(path)
         .and_then(|pattern| ROUTES.iter().find(|route| route.pattern == pattern && route.method == method))
-        .map_or(0, |route| route.body.max(facts))
+        .map_or(Body::None, |route| route.body)
 }
 
 fn longest(path: &str) -> Option<&'static str> {

@@ -317,7 +317,10 @@ impl Sync {
                 remote.checks.retain(|(_, check), _| *check != key);
             }
             // Anti-entropy writes nothing else.
-            Command::Deregister(Deregister::Node(_)) | Command::Kv(_) | Command::FeatureLevel(_) => {}
+            Command::Deregister(Deregister::Node(_))
+            | Command::Kv(_)
+            | Command::Restore(_)
+            | Command::FeatureLevel(_) => {}
         }
     }
 

@@ -446,7 +446,8 @@ impl Replica {
             Committed::Command { index, command } => {
                 let entry = Entry::decode(&command).map_err(|cause| Diverging::Unreadable { index, cause })?;
                 let applied = self.store.apply(index, &entry);
-                self.nodes_changed |= applied.touched.watches.contains(&Watch::Nodes);
+                self.nodes_changed |= applied.touched.all || applied.touched.watches.contains(&Watch::Nodes);
+                self.replaced |= applied.touched.all;
                 self.touched.extend(applied.touched.watches);
                 self.answer_write(index, Some((entry.id, applied.outcome)));
             }
@@ -493,8 +494,9 @@ impl Replica {
     /// Draws the conclusions of a turn: log time, lease, readiness.
     fn settle(&mut self, now: Instant) {
         if self.settled() {
-            if self.clock.is_none_or(|clock| clock.epoch != self.status.epoch) {
-                let base_ms = self.store.time_ms();
+            let base_ms = self.store.time_ms();
+            // A restored snapshot may be of a log whose time was ahead of this one's: time goes on from there.
+            if self.clock.is_none_or(|clock| clock.epoch != self.status.epoch || clock.now_ms(now) < base_ms) {
                 self.clock = Some(LogClock { epoch: self.status.epoch, base_ms, since: now });
             }
         } else {

@@ -12,4 +12,5 @@ mod faces;
 mod faults;
 mod operate;
 mod road;
+mod snapshot;
 mod watch;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub(super) struct Change {
     pub(super) index: Index,
     watches: Vec<Watch>,
+    all: bool,
 }
 
 impl Change {
@@ -18,10 +19,15 @@ impl Change {
         self.watches.push(watch);
     }
 
+    /// The whole store was replaced.
+    pub(super) fn touch_all(&mut self) {
+        self.all = true;
+    }
+
     fn touched(mut self) -> Touched {
         self.watches.sort_unstable();
         self.watches.dedup();
-        Touched { all: false, watches: self.watches }
+        Touched { all: self.all, watches: self.watches }
     }
 }
 
@@ -35,17 +41,19 @@ impl Store {
         assert!(index > self.index, "entry {index} came after {} was applied", self.index);
         self.index = index;
         self.time_ms = self.time_ms.max(entry.time_ms);
-        let mut change = Change { index, watches: Vec::new() };
+        let mut change = Change { index: Index(index.0 + self.lift), watches: Vec::new(), all: false };
         let outcome = match &entry.command {
             Command::Register(register) => self.register(register, &mut change).into(),
             Command::Deregister(deregister) => self.deregister(deregister, &mut change),
             Command::Kv(command) => self.apply_kv(command, &mut change),
+            Command::Restore(command) => self.restore(command, &mut change).into(),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
             }
         };
         self.kv.reap(self.time_ms);
+        self.reap_staging();
         Applied { outcome, touched: change.touched() }
     }
 

@@ -13,15 +13,17 @@ mod register;
 mod restore;
 mod services;
 mod snapshot;
+mod staging;
 
 pub use part::Scope;
-pub use restore::{Damaged, Restore};
+pub use restore::{Census, Damaged, Restore};
 
 use crate::model::{Check, Index, KvRow, Node, NodeName, Service, folded};
 use checks::Checks;
 use kv::Kv;
 use nodes::Nodes;
 use services::Services;
+use staging::Staging;
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,6 +34,11 @@ pub struct Store {
     index: Index,
     time_ms: u64,
     feature_level: u32,
+    /// How far the indexes of rows are ahead of the log's: a restored snapshot may come from a log that had got further.
+    lift: u64,
+    /// The restore that was committed last, by its id.
+    restored: Option<u64>,
+    staging: Option<Arc<Staging>>,
     /// What a partial store holds; `None` for the whole truth.
     scope: Option<Scope>,
     pub(crate) nodes: Nodes,
@@ -115,6 +122,11 @@ impl Store {
         self.checks.of_node(&folded(node))
     }
 
+    /// The keys that start with `prefix`, in order.
+    pub fn keys_under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a KvRow> {
+        self.kv.under(prefix)
+    }
+
     /// A key.
     #[must_use]
     pub fn key(&self, key: &str) -> Option<&KvRow> {
@@ -193,6 +205,20 @@ pub enum Refusal {
         node: NodeName,
         /// Who has it.
         holder: NodeName,
+    },
+    /// Nothing is staged under this id: another restore came in between, or this one took too long.
+    NotStaged {
+        /// The restore.
+        id: u64,
+    },
+    /// The rows to restore are unsound. Nothing is staged any more.
+    Unsound(Damaged),
+    /// The snapshot was written at a feature level that this cluster has not reached.
+    Level {
+        /// The snapshot's.
+        snapshot: u32,
+        /// The cluster's.
+        cluster: u32,
     },
     /// The name belongs to a live node with another id.
     NameTaken {

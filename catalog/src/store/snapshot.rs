@@ -33,11 +33,13 @@ pub(super) enum Kind {
     Checks,
     Keys,
     Tombstones,
+    Staging,
+    Staged,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -45,8 +47,25 @@ impl Kind {
         Self::Checks,
         Self::Keys,
         Self::Tombstones,
+        Self::Staging,
+        Self::Staged,
         Self::Trailer,
     ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "Header",
+            Self::Nodes => "Node",
+            Self::Names => "ServiceName",
+            Self::Services => "Service",
+            Self::Checks => "Check",
+            Self::Keys => "KVS",
+            Self::Tombstones => "Tombstone",
+            Self::Staging => "Restore",
+            Self::Staged => "RestoreStaged",
+            Self::Trailer => "Trailer",
+        }
+    }
 }
 
 /// What a store is beside its rows.
@@ -55,6 +74,8 @@ pub(super) struct Header {
     pub(super) index: Index,
     pub(super) time_ms: u64,
     pub(super) feature_level: u32,
+    pub(super) lift: u64,
+    pub(super) restored: Option<u64>,
     pub(super) scope: Option<Scope>,
     pub(super) nodes: Index,
     pub(super) services: Index,
@@ -83,9 +104,29 @@ impl Store {
     pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
         let mut prologue = MAGIC.to_vec();
         prologue.extend(FORMAT.to_le_bytes());
-        let store = self.clone();
-        let header = std::iter::once(encode(vec![Kind::Header as u8], &store.header()));
-        let payloads = header
+        let staging = self.staging.iter().map(|staging| encode(vec![Kind::Staging as u8], &staging.progress()));
+        let staged =
+            self.staging.clone().into_iter().flat_map(|staging| {
+                staging.tables().map(|payload| [&[Kind::Staged as u8], payload.as_slice()].concat())
+            });
+        let payloads = self.tables().chain(staging.collect::<Vec<_>>()).chain(staged);
+        let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
+        let mut checksum = 0;
+        let mut store = Some(self.clone());
+        std::iter::from_fn(move || {
+            let chunk = chunks.next().or_else(|| {
+                let trailer = store.take()?.trailer(checksum);
+                Some(frame(&encode(vec![Kind::Trailer as u8], &trailer)))
+            })?;
+            checksum = crc32c::crc32c_append(checksum, &chunk);
+            Some(chunk)
+        })
+    }
+
+    /// The payloads of the header and of the tables, as [`RestoreCommand::Stage`](crate::RestoreCommand::Stage) takes them.
+    pub fn tables(&self) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
+        let store = self;
+        std::iter::once(encode(vec![Kind::Header as u8], &store.header()))
             .chain(payloads(Kind::Nodes, store.nodes.rows().clone(), |buffer, _, row| {
                 encode(buffer, &(&row.node, row.index))
             }))
@@ -100,18 +141,7 @@ impl Store {
             }))
             .chain(payloads(Kind::Tombstones, store.kv.tombstones().clone(), |buffer, key, row| {
                 encode(buffer, &(key, row.index, row.time_ms))
-            }));
-        let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
-        let mut checksum = 0;
-        let mut store = Some(store);
-        std::iter::from_fn(move || {
-            let chunk = chunks.next().or_else(|| {
-                let trailer = store.take()?.trailer(checksum);
-                Some(frame(&encode(vec![Kind::Trailer as u8], &trailer)))
-            })?;
-            checksum = crc32c::crc32c_append(checksum, &chunk);
-            Some(chunk)
-        })
+            }))
     }
 
     /// A hash of everything in the store: FNV-1a over its encoded bytes. Servers that applied the same log agree on it.
@@ -126,6 +156,8 @@ impl Store {
             index: self.index,
             time_ms: self.time_ms,
             feature_level: self.feature_level,
+            lift: self.lift,
+            restored: self.restored,
             scope: self.scope.clone(),
             nodes: self.nodes.index,
             services: self.services.index,
