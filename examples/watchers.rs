@@ -106,7 +106,7 @@ async fn sleep_on(cluster: &Cluster, server: &Agent) -> Result<()> {
 
 /// Blocking queries on one service, each on a connection of its own.
 struct Waiting {
-    tasks: JoinSet<Result<Instant>>,
+    tasks: JoinSet<Result<(Instant, TcpStream)>>,
     answered: Arc<AtomicUsize>,
 }
 
@@ -126,7 +126,8 @@ impl Waiting {
             tasks.spawn(async move {
                 read(&mut stream).await?;
                 answered.fetch_add(1, Ordering::Relaxed);
-                Ok(Instant::now())
+                // Kept open, as by clients that ask again.
+                Ok((Instant::now(), stream))
             });
             // The agent's queue of new connections is short.
             if number % 100 == 0 {
@@ -139,9 +140,11 @@ impl Waiting {
 
     /// When they were answered, in order.
     async fn ends(mut self) -> Result<Vec<Instant>> {
-        let mut ends = Vec::new();
-        while let Some(end) = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await? {
-            ends.push(end??);
+        let (mut ends, mut open) = (Vec::new(), Vec::new());
+        while let Some(answered) = tokio::time::timeout(PATIENCE, self.tasks.join_next()).await? {
+            let (end, stream) = answered??;
+            ends.push(end);
+            open.push(stream);
         }
         ends.sort_unstable();
         Ok(ends)

@@ -78,6 +78,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
         gzip: false,
         body: Bytes::new(),
         source: None,
+        agent: None,
     };
     let facts = lictor_agent::view::Facts {
         node_name: "n1".into(),
@@ -94,6 +95,9 @@ fn find_route(bencher: Bencher<'_, '_>) {
         default_query_time: std::time::Duration::from_secs(300),
         max_query_time: std::time::Duration::from_secs(600),
         kv_value_max: 524_288,
+        txn_max: 524_288,
+        session_ttl_min: std::time::Duration::from_secs(10),
+        session_ttl_exact: false,
         debug_config: serde_json::Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),

@@ -99,6 +99,16 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A whole number, of either sign.
+    ///
+    /// # Errors
+    /// As [`Object::number`].
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, BadField> {
+        let Some(number) = self.typed(name, "a number", Value::as_number)? else { return Ok(None) };
+        let (want, got) = ("a whole number of 64 bits", "another number");
+        number.as_i64().map(Some).ok_or_else(|| BadField::Type { field: name.to_owned(), want, got })
+    }
+
     /// # Errors
     /// As [`Object::number`].
     pub fn port(&self, name: &str) -> Result<u16, BadField> {

@@ -91,6 +91,11 @@ pub struct Facts {
     pub max_query_time: Duration,
     /// Bytes of a key's value, and of a transaction's body.
     pub kv_value_max: usize,
+    /// Bytes of a transaction's body.
+    pub txn_max: usize,
+    pub session_ttl_min: Duration,
+    /// Sessions end when their TTL has passed, not after twice as long.
+    pub session_ttl_exact: bool,
     /// The whole resolved configuration as JSON, secrets hidden (`DebugConfig`).
     pub debug_config: serde_json::Value,
     /// Extra response headers (`http_config.response_headers`).

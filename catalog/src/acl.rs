@@ -8,6 +8,10 @@ pub trait Authorizer {
     fn service_read(&self, service: &str) -> bool;
     /// Whether the key may be read.
     fn key_read(&self, key: &str) -> bool;
+    /// Whether the sessions of the node may be seen.
+    fn session_read(&self, node: &str) -> bool;
+    /// Whether the prepared query may be seen.
+    fn query_read(&self, name: &str) -> bool;
 }
 
 /// Everything is allowed: the authorizer of a datacenter without access control.
@@ -22,6 +26,12 @@ impl Authorizer for AllowAll {
         true
     }
     fn key_read(&self, _: &str) -> bool {
+        true
+    }
+    fn session_read(&self, _: &str) -> bool {
+        true
+    }
+    fn query_read(&self, _: &str) -> bool {
         true
     }
 }

@@ -3,10 +3,12 @@
 //! An entry of the log is an [`Entry`]: the time its batch was proposed at, an id by which the proposer finds the answer,
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
-use crate::model::{Check, CheckId, Index, Node, NodeName, Service, ServiceId};
+use crate::model::{Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session};
+use crate::txn::Txn;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use uuid::Uuid;
 
 /// The highest feature level that this release reads and, once every server offers it, writes.
 pub const FEATURE_LEVEL: u32 = 1;
@@ -34,6 +36,14 @@ pub enum Command {
     Deregister(Deregister),
     /// Keys change.
     Kv(KvCommand),
+    /// Keys change if the sequencer is not stale.
+    Fenced(Box<Sequencer>, KvCommand),
+    /// Several operations, all or none.
+    Txn(Txn),
+    /// A session comes, is renewed or goes.
+    Session(SessionCommand),
+    /// A prepared query comes, changes or goes.
+    Prepared(PreparedCommand),
     /// A snapshot takes the place of everything, step by step.
     Restore(RestoreCommand),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
@@ -104,6 +114,86 @@ pub enum KvCommand {
         /// The prefix; the empty one means every key.
         prefix: String,
     },
+    /// Locks the key for the session, and sets it. The session that holds it already may set it so.
+    Acquire {
+        /// The key.
+        key: String,
+        /// Its value from now on.
+        value: Bytes,
+        /// Its flags from now on.
+        flags: u64,
+        /// Who is to hold it.
+        session: Uuid,
+    },
+    /// Unlocks the key if the session holds it, and sets it.
+    Release {
+        /// The key.
+        key: String,
+        /// Its value from now on.
+        value: Bytes,
+        /// Its flags from now on.
+        flags: u64,
+        /// Who must hold it.
+        session: Uuid,
+    },
+    /// Creates a key out of the prefix and a number of ten digits that is higher than any number given before
+    /// (ZooKeeper's sequential nodes).
+    Sequence {
+        /// What the key begins with.
+        prefix: String,
+        /// Its value.
+        value: Bytes,
+        /// Its flags.
+        flags: u64,
+        /// Who holds it from the beginning, if anybody.
+        session: Option<Uuid>,
+    },
+}
+
+impl KvCommand {
+    /// The key that it is about, or the prefix.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Set { key, .. }
+            | Self::Cas { key, .. }
+            | Self::Delete { key }
+            | Self::DeleteCas { key, .. }
+            | Self::DeleteTree { prefix: key }
+            | Self::Acquire { key, .. }
+            | Self::Release { key, .. }
+            | Self::Sequence { prefix: key, .. } => key,
+        }
+    }
+}
+
+/// A change of sessions. Unknown sessions count as gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionCommand {
+    /// Makes it; its index is ignored.
+    Create(Box<Session>),
+    /// Its time to live begins anew.
+    Renew(Uuid),
+    /// Ends it.
+    Destroy(Uuid),
+    /// Ends it if its time to live has passed, and it was not renewed since this log time.
+    Expire {
+        /// The session.
+        id: Uuid,
+        /// When it was renewed last, as the proposer knew.
+        renewed_ms: u64,
+    },
+}
+
+/// A change of prepared queries. Their indexes are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreparedCommand {
+    /// Makes it.
+    Create(Box<PreparedQuery>),
+    /// Puts it in place of the one with its id, which must be there.
+    Update(Box<PreparedQuery>),
+    /// Removes it; it must be there.
+    Delete(Uuid),
 }
 
 /// A step of restoring a snapshot. Rows are staged, on every server alike, until all have come: a restore that is given up or

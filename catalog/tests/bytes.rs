@@ -1,9 +1,14 @@
 //! What is written to disks and wires: formats pinned by stored bytes, and readers that believe nothing.
 
 use bytes::Bytes;
-use lictor_catalog::command::{Command, Entry, KvCommand, Register, Unreadable};
-use lictor_catalog::model::{Node, Service, Status};
-use lictor_catalog::{Check, Damaged, Index, Restore, Store};
+use lictor_catalog::command::{
+    Command, Deregister, Entry, KvCommand, PreparedCommand, Register, RestoreCommand, SessionCommand, Unreadable,
+};
+use lictor_catalog::model::{
+    Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
+    Template, Ttl,
+};
+use lictor_catalog::{Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -38,12 +43,84 @@ fn sample() -> Vec<Entry> {
     };
     let set =
         |key: &str| Command::Kv(KvCommand::Set { key: key.to_owned(), value: Bytes::from_static(b"value"), flags: 42 });
+    let create = |id| {
+        Command::Session(SessionCommand::Create(Box::new(Session {
+            id: Uuid::from_u128(id),
+            name: "lock".to_owned(),
+            node: "alpha".into(),
+            service_checks: vec![ServiceCheck { id: "c".into(), namespace: "n".to_owned() }],
+            lock_delay: Duration::from_secs(15),
+            behavior: Behavior::Delete,
+            ttl: Ttl { span: Duration::from_secs(90), text: "90s".to_owned() },
+            ..Session::default()
+        })))
+    };
+    let lock = |key: &str, id| {
+        let (value, session) = (Bytes::from_static(b"held"), Uuid::from_u128(id));
+        Command::Kv(KvCommand::Acquire { key: key.to_owned(), value, flags: 1, session })
+    };
+    let prepared = |id, session| {
+        let failover = Failover {
+            nearest: 2,
+            datacenters: vec!["dc2".to_owned()],
+            targets: vec![FailoverTarget { peer: "p".to_owned(), datacenter: String::new() }],
+        };
+        let service = ServiceQuery {
+            service: "${name.suffix}".to_owned(),
+            failover,
+            ignore_checks: vec!["c".to_owned()],
+            near: "_agent".to_owned(),
+            tags: vec!["!v1".to_owned()],
+            node_meta: [("zone".to_owned(), "x".to_owned())].into(),
+            ..ServiceQuery::default()
+        };
+        Box::new(PreparedQuery {
+            id: Uuid::from_u128(id),
+            name: format!("geo-{id}"),
+            session,
+            token: "t".to_owned(),
+            template: Some(Template { regexp: ".".to_owned(), remove_empty_tags: true }),
+            service,
+            dns_ttl: Ttl { span: Duration::from_secs(10), text: "10s".to_owned() },
+            ..PreparedQuery::default()
+        })
+    };
     let commands = [
         Command::FeatureLevel(1),
         Command::Register(Box::new(register)),
         set("a"),
         set("b"),
         Command::Kv(KvCommand::Delete { key: "b".to_owned() }),
+        create(1),
+        create(2),
+        lock("c", 1),
+        lock("d", 2),
+        Command::Fenced(Box::new(Sequencer { key: "d".to_owned(), lock_index: 1, session: Uuid::from_u128(2) }), {
+            KvCommand::Delete { key: "b".to_owned() }
+        }),
+        Command::Prepared(PreparedCommand::Create(prepared(1, None))),
+        Command::Prepared(PreparedCommand::Create(prepared(2, Some(Uuid::from_u128(2))))),
+        Command::Prepared(PreparedCommand::Update(prepared(1, Some(Uuid::from_u128(1))))),
+        Command::Prepared(PreparedCommand::Delete(Uuid::from_u128(2))),
+        Command::Session(SessionCommand::Renew(Uuid::from_u128(1))),
+        Command::Session(SessionCommand::Expire { id: Uuid::from_u128(1), renewed_ms: 1 }),
+        Command::Session(SessionCommand::Destroy(Uuid::from_u128(2))),
+        Command::Txn(Txn {
+            fence: None,
+            ops: vec![
+                TxnOp::Look(TxnLook::KeyOrEmpty("a".to_owned())),
+                TxnOp::Kv(KvCommand::Cas { key: "a".to_owned(), value: Bytes::new(), flags: 1, index: Index(3) }),
+                TxnOp::Put(TxnPut::Node(Box::new(Node { name: "beta".into(), ..Node::default() })), Some(Index(0))),
+                TxnOp::Remove(Deregister::Node("beta".into()), None),
+            ],
+        }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
+        Command::Restore(RestoreCommand::Begin { id: 5 }),
+        Command::Restore(RestoreCommand::Stage {
+            id: 5,
+            number: 0,
+            rows: Store::default().tables().map(Bytes::from).collect(),
+        }),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
 }
@@ -185,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive_damage(which in 0usize..5, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn entries_survive_damage(which in 0..sample().len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = sample()[which].encode().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -197,7 +274,7 @@ proptest! {
 
     /// Rows of any bytes under sound checksums: what a broken release might write.
     #[test]
-    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..9, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
+    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..14, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
         let mut bytes = encoded(&Store::default());
         // Keep the prologue and the header's frame, then follow with made-up frames.
         let header = 12 + 12 + u32::from_le_bytes(bytes[12..16].try_into().expect("four")) as usize;

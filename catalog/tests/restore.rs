@@ -1,9 +1,13 @@
 //! Restoring through the log: staged on every server alike, in one step or not at all.
 
 use bytes::Bytes;
+use lictor_catalog::model::{Session, Ttl};
 use lictor_catalog::{
-    Applied, Command, Damaged, Entry, Index, KvCommand, Outcome, Query, Refusal, Restore, RestoreCommand, Rows, Store,
+    Applied, Command, Damaged, Entry, Index, KvCommand, Node, Outcome, Query, Refusal, Register, Restore,
+    RestoreCommand, Rows, SessionCommand, Store,
 };
+use std::time::Duration;
+use uuid::Uuid;
 
 /// A server that applies a log.
 #[derive(Default)]
@@ -30,6 +34,14 @@ impl Server {
 
     fn stage(&mut self, id: u64, number: u64, rows: Vec<u8>) -> Outcome {
         self.step(RestoreCommand::Stage { id, number, rows: vec![rows.into()] })
+    }
+
+    /// All of it at once.
+    fn take_over(&mut self, id: u64, backup: &Store) -> Outcome {
+        self.step(RestoreCommand::Begin { id });
+        let rows: Vec<Bytes> = backup.tables().map(Bytes::from).collect();
+        self.step(RestoreCommand::Stage { id, number: 0, rows });
+        self.step(RestoreCommand::Commit { id, count: 1 })
     }
 
     fn read(&self, key: &str) -> (Index, Option<String>) {
@@ -93,15 +105,8 @@ fn a_snapshot_takes_the_place_of_everything_in_one_step() {
 
 #[test]
 fn indexes_rise_above_those_of_a_log_that_had_got_further() {
-    let backup = backup(300);
     let mut server = Server::default();
-    server.step(RestoreCommand::Begin { id: 1 });
-    let tables: Vec<_> = backup.tables().collect();
-    let count = tables.len() as u64;
-    for (number, rows) in (0..).zip(tables) {
-        server.stage(1, number, rows);
-    }
-    server.step(RestoreCommand::Commit { id: 1, count });
+    assert_eq!(server.take_over(1, &backup(300)), Outcome::Done);
     let log = server.store.index();
     assert!(log.0 < 300, "the log of this cluster is short: {log}");
     assert_eq!(server.read("old/000299").0, Index(300));
@@ -114,31 +119,78 @@ fn indexes_rise_above_those_of_a_log_that_had_got_further() {
 }
 
 #[test]
-fn time_and_level_never_fall() {
+fn time_and_level_are_those_of_this_log() {
     let mut old = Server { time_ms: 1_000_000, ..Server::default() };
     old.set("a", "1");
     let mut server = Server { time_ms: 5_000, ..Server::default() };
     server.apply(Command::FeatureLevel(1));
-    for (id, from) in [(1, old.store.clone()), (2, Store::default())] {
-        server.step(RestoreCommand::Begin { id });
-        let tables: Vec<_> = from.tables().collect();
-        let count = tables.len() as u64;
-        for (number, rows) in (0..).zip(tables) {
-            server.stage(id, number, rows);
-        }
-        assert_eq!(server.step(RestoreCommand::Commit { id, count }), Outcome::Done);
-        assert_eq!(server.store.time_ms(), 1_000_001);
-        assert_eq!(server.store.feature_level(), 1);
-    }
+    assert_eq!(server.take_over(1, &old.store), Outcome::Done);
+    assert_eq!((server.store.time_ms(), server.store.feature_level()), (5_004, 1));
     old.apply(Command::FeatureLevel(9));
-    server.step(RestoreCommand::Begin { id: 3 });
-    let tables: Vec<_> = old.store.tables().collect();
-    let count = tables.len() as u64;
-    for (number, rows) in (0..).zip(tables) {
-        server.stage(3, number, rows);
-    }
     let refused = Refusal::Level { snapshot: 9, cluster: 1 };
-    assert_eq!(server.step(RestoreCommand::Commit { id: 3, count }), Outcome::Refused(refused));
+    assert_eq!(server.take_over(2, &old.store), Outcome::Refused(refused));
+    assert_eq!(server.read("a").1.as_deref(), Some("1"));
+}
+
+/// Log times of two clusters have nothing to do with each other: whether the saved one is ahead or behind, a session has
+/// its whole time to live before it, a lock-delay and a tombstone what was left of theirs, and no number is given twice.
+#[test]
+fn what_ends_by_time_ends_as_late_as_it_would_have() {
+    let (holder, gone) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let session = |id, ttl| Session {
+        id,
+        node: "alpha".into(),
+        lock_delay: Duration::from_secs(15),
+        ttl: Ttl { span: Duration::from_secs(ttl), text: format!("{ttl}s") },
+        ..Session::default()
+    };
+    let create = |id, ttl| Command::Session(SessionCommand::Create(Box::new(session(id, ttl))));
+    let acquire = |key: &str, session| {
+        Command::Kv(KvCommand::Acquire { key: key.to_owned(), value: Bytes::new(), flags: 0, session })
+    };
+    let sequence =
+        || Command::Kv(KvCommand::Sequence { prefix: "q/".to_owned(), value: Bytes::new(), flags: 0, session: None });
+    for (then_ms, now_ms) in [(50_000, 9_000_000), (9_000_000, 50_000), (0, 0)] {
+        let mut old = Server { time_ms: then_ms, ..Server::default() };
+        old.apply(Command::Register(Box::new(Register {
+            node: Node { name: "alpha".into(), address: "10.0.0.1".to_owned(), ..Node::default() },
+            ..Register::default()
+        })));
+        old.set("deleted/a", "1");
+        for command in [create(holder, 30), create(gone, 0), acquire("held", holder), acquire("free", gone), sequence()]
+        {
+            old.apply(command);
+        }
+        old.apply(Command::Kv(KvCommand::Delete { key: "deleted/a".to_owned() }));
+        let deleted = old.store.index();
+        old.apply(Command::Session(SessionCommand::Destroy(gone)));
+        old.time_ms += 10_000;
+        old.set("later", "1");
+
+        let mut server = Server { time_ms: now_ms, ..Server::default() };
+        for number in 0..3 {
+            assert_eq!(server.apply(sequence()).outcome, Outcome::Key(format!("q/{number:010}")));
+        }
+        assert_eq!(server.take_over(1, &old.store), Outcome::Done);
+        server.restart();
+        let now = server.store.time_ms();
+        assert_eq!(now, server.time_ms);
+        assert_eq!(server.store.expiries(now + 29_999).count(), 0, "the whole time to live");
+        assert_eq!(server.store.expiries(now + 30_000).count(), 1);
+        assert_eq!(server.apply(sequence()).outcome, Outcome::Key("q/0000000003".to_owned()));
+
+        assert_eq!(server.apply(acquire("held", holder)).outcome, Outcome::Matched(true), "it is his");
+        assert_eq!(server.apply(acquire("free", holder)).outcome, Outcome::Matched(false));
+        server.time_ms = now + 4_990;
+        assert_eq!(server.apply(acquire("free", holder)).outcome, Outcome::Matched(false), "five seconds were left");
+        server.time_ms = now + 5_000;
+        assert_eq!(server.apply(acquire("free", holder)).outcome, Outcome::Matched(true));
+
+        let under = |server: &Server| {
+            Query::KvList { prefix: "deleted/".to_owned() }.run(&server.store, &lictor_catalog::AllowAll).0
+        };
+        assert_eq!(under(&server), deleted, "the deletion shows in its prefix");
+    }
 }
 
 #[test]

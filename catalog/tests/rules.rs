@@ -1,10 +1,11 @@
 //! The rules of Consul, one scene at a time: what is refused, what moves which index, what wakes whom.
 
-use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, Register};
-use lictor_catalog::model::{Node, Service};
+use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
+use lictor_catalog::model::{Node, Service, ServiceQuery};
 use lictor_catalog::query::{Rows, at_address, instances};
 use lictor_catalog::{
-    AllowAll, Applied, Authorizer, Check, Index, Outcome, Query, Refusal, Scope, Status, Store, Watch,
+    AllowAll, Applied, Authorizer, Check, Execution, Index, Outcome, PreparedQuery, Query, Refusal, Scope, Session,
+    Status, Store, TxnFailure, TxnFault, TxnLook, Watch,
 };
 use uuid::Uuid;
 
@@ -332,6 +333,12 @@ fn the_authorizer_is_asked_for_each_row() {
         fn key_read(&self, key: &str) -> bool {
             key.starts_with("open/")
         }
+        fn session_read(&self, node: &str) -> bool {
+            node == "a"
+        }
+        fn query_read(&self, name: &str) -> bool {
+            name == "open"
+        }
     }
     let mut scene = Scene::default();
     for (on, name) in [("a", "web"), ("a", "db"), ("b", "web")] {
@@ -339,6 +346,16 @@ fn the_authorizer_is_asked_for_each_row() {
     }
     scene.set("open/1", "");
     scene.set("shut/1", "");
+    for (id, on) in [(1, "a"), (2, "b")] {
+        let session = Session { id: Uuid::from_u128(id), node: on.into(), ..Session::default() };
+        scene.apply(Command::Session(SessionCommand::Create(Box::new(session))));
+    }
+    for (id, name) in [(1, "open"), (2, "shut")] {
+        let wanted = ServiceQuery { service: "web".to_owned(), ..ServiceQuery::default() };
+        let (id, name) = (Uuid::from_u128(id), name.to_owned());
+        let query = PreparedQuery { id, name, service: wanted, ..PreparedQuery::default() };
+        scene.apply(Command::Prepared(PreparedCommand::Create(Box::new(query))));
+    }
     let count = |query: Query| match query.run(&scene.store, &OnlyWeb).1 {
         Rows::Nodes(rows) => rows.len(),
         Rows::Services(rows) => rows.len(),
@@ -348,6 +365,10 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::KvEntry(row) => usize::from(row.is_some()),
         Rows::KvEntries(rows) => rows.len(),
         Rows::Keys(rows) => rows.len(),
+        Rows::Sessions(rows) => rows.len(),
+        Rows::PreparedQueries(rows) => rows.len(),
+        Rows::Executed(found) => found.map_or(0, |found| found.instances.len()),
+        Rows::Txn(result) => result.map_or(0, |rows| rows.len()),
     };
     let nodes = |name: &str| Query::ServiceNodes { name: name.to_owned(), tags: vec![], meta: vec![] };
     let checks = |name: &str| Query::HealthChecks { service: name.to_owned(), meta: vec![] };
@@ -360,6 +381,31 @@ fn the_authorizer_is_asked_for_each_row() {
     }
     assert_eq!(count(Query::HealthState { state: None, meta: vec![] }), 1);
     assert_eq!(["open/1", "shut/1"].map(|key| count(Query::KvGet { key: key.to_owned() })), [1, 0]);
+    assert_eq!(["a", "b"].map(|node| count(Query::SessionsOfNode { node: node.to_owned() })), [1, 0]);
+    assert_eq!([1, 2].map(|id| count(Query::Session { id: Uuid::from_u128(id) })), [1, 0]);
+    assert_eq!(count(Query::Sessions), 1);
+    assert_eq!([1, 2].map(|id| count(Query::PreparedQuery { id: Uuid::from_u128(id) })), [1, 0]);
+    assert_eq!(["open", "shut"].map(|name| count(Query::Explain { name: name.to_owned() })), [1, 0]);
+    let execution = |name: &str| Execution { name: name.to_owned(), ..Execution::default() };
+    assert_eq!(
+        ["open", "shut"].map(|name| count(Query::Execute(execution(name)))),
+        [1, 1],
+        "by their nodes and services"
+    );
+    assert_eq!(count(Query::PreparedQueries), 1);
+    let forbidden = Err(vec![TxnFailure { op: 0, fault: TxnFault::Forbidden }]);
+    for look in [
+        TxnLook::Key("shut/1".to_owned()),
+        TxnLook::NoKey("shut/2".to_owned()),
+        TxnLook::Service("a".into(), "db".into()),
+        TxnLook::Check("b".into(), "web".into()),
+        TxnLook::Node(None, "b".into()),
+    ] {
+        let query = Query::Txn { looks: vec![look] };
+        assert_eq!(query.run(&scene.store, &OnlyWeb).1, Rows::Txn(forbidden.clone()), "{query:?}");
+    }
+    assert_eq!(count(Query::Txn { looks: vec![TxnLook::Tree(String::new())] }), 1);
+    assert_eq!(count(Query::Txn { looks: vec![TxnLook::Service("a".into(), "web".into())] }), 1);
     assert_eq!(count(Query::KvList { prefix: String::new() }), 1);
     assert_eq!(count(Query::KvKeys { prefix: String::new(), separator: String::new() }), 1);
 }

@@ -48,16 +48,18 @@ pub(crate) struct Ask<'a> {
     /// The name as it was asked: answers echo its spelling.
     pub(crate) owner: &'a Name,
     pub(crate) kind: RecordType,
+    /// Who asks.
+    pub(crate) source: Option<IpAddr>,
     pub(crate) room: Room,
     pub(crate) now_unix: u32,
     pub(crate) level: u8,
 }
 
-/// Answers `query`, which asks for what `asked` says. `store` must cover `asked.scope(..)`. `dice(n)` rolls below `n`.
+/// Answers `query` of `source`, which asks for what `asked` says. `store` must cover `asked.scope(..)`. `dice(n)` rolls below `n`.
 pub fn answer(
     store: &Store,
     settings: &Settings,
-    (query, asked): (&Query, &Asked),
+    (query, asked, source): (&Query, &Asked, Option<IpAddr>),
     room: Room,
     now_unix: u32,
     dice: &mut impl FnMut(u64) -> u64,
@@ -68,6 +70,7 @@ pub fn answer(
         domain: asked.domain(settings),
         owner: query.name(),
         kind: query.query_type(),
+        source,
         room,
         now_unix,
         level: 0,
@@ -96,11 +99,11 @@ impl<'a> Ask<'a> {
             _ if asked.elsewhere.is_some() => self.not_found(),
             Subject::Node(name) => node::node(self, name),
             Subject::Service { name, tag } => service::service(self, name, tag.as_deref(), dice),
+            Subject::Prepared(name) => service::prepared(self, name, dice),
             Subject::Domain
             | Subject::Connect(_)
             | Subject::Ingress(_)
             | Subject::Virtual(_)
-            | Subject::Prepared(_)
             | Subject::Reverse(_)
             | Subject::Bad
             | Subject::Outside => self.not_found(),

@@ -10,6 +10,7 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding};
 use lictor_catalog::Store;
 use lictor_catalog::store::Scope;
+use std::net::IpAddr;
 
 /// The least that a question and a record take in a message: a root name and the fixed fields.
 const QUESTION_MIN: usize = 5;
@@ -19,6 +20,20 @@ const RECORD_MIN: usize = 11;
 pub enum Transport {
     Udp,
     Tcp,
+}
+
+/// Who sent a message, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    pub transport: Transport,
+    /// Absent where nobody knows.
+    pub address: Option<IpAddr>,
+}
+
+impl From<Transport> for Asker {
+    fn from(transport: Transport) -> Self {
+        Self { transport, address: None }
+    }
 }
 
 /// What a received message is.
@@ -38,7 +53,7 @@ pub struct Question {
     query: Query,
     asked: Asked,
     edns: Option<Edns>,
-    transport: Transport,
+    asker: Asker,
 }
 
 /// What became of a message.
@@ -55,13 +70,13 @@ pub enum Outcome {
 /// Answers `message` into `out`, without waiting.
 pub fn respond<S: Source>(
     message: &[u8],
-    transport: Transport,
+    asker: impl Into<Asker>,
     settings: &Settings,
     source: &S,
     dice: &mut impl FnMut(u64) -> u64,
     out: &mut Vec<u8>,
 ) -> Outcome {
-    let question = match read(message, transport, settings) {
+    let question = match read(message, asker, settings) {
         Read::Drop => return Outcome::Dropped,
         Read::Reply(reply) => {
             encode(&reply, true, out);
@@ -100,7 +115,7 @@ pub fn finish(
 
 /// Decodes a message. Never panics, and allocates in proportion to the message only.
 #[must_use]
-pub fn read(message: &[u8], transport: Transport, settings: &Settings) -> Read {
+pub fn read(message: &[u8], asker: impl Into<Asker>, settings: &Settings) -> Read {
     let mut decoder = BinDecoder::new(message);
     let Ok(header) = Header::read(&mut decoder) else { return Read::Drop };
     if header.metadata.message_type == MessageType::Response {
@@ -116,7 +131,7 @@ pub fn read(message: &[u8], transport: Transport, settings: &Settings) -> Read {
         return Read::Reply(refusal(metadata, ResponseCode::FormErr));
     };
     let asked = Asked::parse(query.name(), query.query_type(), settings);
-    Read::Ask(Box::new(Question { metadata, query, asked, edns: edns.as_ref().map(echo), transport }))
+    Read::Ask(Box::new(Question { metadata, query, asked, edns: edns.as_ref().map(echo), asker: asker.into() }))
 }
 
 /// Whether so many entries can stand in a message of this size: the decoder reserves memory for as many as are claimed.
@@ -152,6 +167,16 @@ fn echo(asked: &Edns) -> Edns {
     edns
 }
 
+/// The answer is good for the client's subnet only: another may be nearer to others.
+fn narrow(edns: &mut Edns) {
+    if let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) {
+        let mut subnet = *subnet;
+        subnet.set_scope_prefix(subnet.source_prefix());
+        edns.options_mut().remove(EdnsCode::Subnet);
+        edns.options_mut().insert(EdnsOption::Subnet(subnet));
+    }
+}
+
 impl Question {
     /// The part of the catalog that the answer needs; `None` when it needs none.
     #[must_use]
@@ -168,11 +193,21 @@ impl Question {
         now_unix: u32,
         dice: &mut impl FnMut(u64) -> u64,
     ) -> Message {
-        let fit = Fit::new(self.transport, self.edns.as_ref(), self.query.query_type(), settings);
-        let question = (&self.query, &self.asked);
+        let fit = Fit::new(self.asker.transport, self.edns.as_ref(), self.query.query_type(), settings);
+        let question = (&self.query, &self.asked, self.source());
         let mut reply = self.with(answer::answer(store, settings, question, fit.room, now_unix, dice));
-        reply.metadata.truncation = trim(&mut reply, &fit) && settings.enable_truncate;
+        let cut = trim(&mut reply, &fit);
+        // Some answers are as good as all to most clients; none at all would say that there is no such record.
+        reply.metadata.truncation = cut && (settings.enable_truncate || reply.answers.is_empty());
         reply
+    }
+
+    /// Who asks: a resolver may tell for whom (RFC 7871).
+    fn source(&self) -> Option<IpAddr> {
+        match self.edns.as_ref().and_then(|edns| edns.option(EdnsCode::Subnet)) {
+            Some(EdnsOption::Subnet(subnet)) => Some(subnet.addr()),
+            _ => self.asker.address,
+        }
     }
 
     /// The reply when the catalog cannot be asked.
@@ -190,6 +225,9 @@ impl Question {
         reply.authorities = answer.authorities;
         reply.additionals = answer.additionals;
         reply.edns.clone_from(&self.edns);
+        if answer.code == ResponseCode::NoError && matches!(self.asked.subject, Subject::Prepared(_)) {
+            reply.edns.iter_mut().for_each(narrow);
+        }
         reply
     }
 }

@@ -74,12 +74,12 @@ impl Asked {
             _ if self.elsewhere.is_some() => None,
             Subject::Node(name) => Some(Scope::Node(name.clone())),
             Subject::Service { name, .. } => Some(Scope::Service(name.clone())),
+            Subject::Prepared(name) => Some(Scope::Prepared(name.clone())),
             Subject::Domain
             | Subject::Address(_)
             | Subject::Connect(_)
             | Subject::Ingress(_)
             | Subject::Virtual(_)
-            | Subject::Prepared(_)
             | Subject::Bad => None,
         }
     }

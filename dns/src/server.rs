@@ -4,7 +4,7 @@
 //! is handed to the runtime, a bounded number at a time. This is the only file of the crate with sockets, threads, tasks
 //! and randomness.
 
-use crate::message::{self, Outcome, Question, Read, Transport};
+use crate::message::{self, Asker, Outcome, Question, Read, Transport};
 use crate::settings::Settings;
 use crate::source::{Source, Unavailable};
 use hickory_proto::op::{Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode};
@@ -16,7 +16,7 @@ use nix::sys::socket::{
 };
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,11 +201,10 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
 
     /// Whether `out` now holds a reply for `from`.
     fn answer(&mut self, settings: &Arc<Settings>, message: &[u8], from: SockaddrStorage, out: &mut Vec<u8>) -> bool {
-        if port(&from) == 0 {
-            return false;
-        }
+        let Some(sender) = sender(&from).filter(|sender| sender.port() != 0) else { return false };
         let dice = &mut |sides| self.dice.roll(sides);
-        match message::respond(message, Transport::Udp, settings, &*self.shared.source, dice, out) {
+        let asker = Asker { transport: Transport::Udp, address: Some(sender.ip()) };
+        match message::respond(message, asker, settings, &*self.shared.source, dice, out) {
             Outcome::Dropped => false,
             Outcome::Replied => true,
             Outcome::Fetch(question, scope) => {
@@ -330,9 +329,9 @@ fn rest_after(error: io::Error) {
     }
 }
 
-fn port(address: &SockaddrStorage) -> u16 {
-    let v4 = address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port);
-    v4.or_else(|| address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port)).unwrap_or(0)
+fn sender(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port()))))
 }
 
 async fn fetch<S: Source>(source: &S, scope: Scope) -> Result<S::Held, Unavailable> {
@@ -347,7 +346,7 @@ impl<S: Source, F: CurrentSettings> RequestHandler for TcpHandler<S, F> {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut to: R) -> ResponseInfo {
         let begun = self.0.source.moment();
         let settings = (self.0.settings)();
-        let Some(reply) = self.reply(request.as_slice(), &settings).await else {
+        let Some(reply) = self.reply(request.as_slice(), request.src().ip(), &settings).await else {
             let metadata = Metadata::new(0, MessageType::Response, OpCode::Query);
             return Header { metadata, counts: HeaderCounts::default() }.into();
         };
@@ -372,8 +371,9 @@ impl<S: Source, F: CurrentSettings> RequestHandler for TcpHandler<S, F> {
 }
 
 impl<S: Source, F: CurrentSettings> TcpHandler<S, F> {
-    async fn reply(&self, message: &[u8], settings: &Settings) -> Option<Message> {
-        let question = match message::read(message, Transport::Tcp, settings) {
+    async fn reply(&self, message: &[u8], from: IpAddr, settings: &Settings) -> Option<Message> {
+        let asker = Asker { transport: Transport::Tcp, address: Some(from) };
+        let question = match message::read(message, asker, settings) {
             Read::Drop => return None,
             Read::Reply(reply) => return Some(reply),
             Read::Ask(question) => question,

@@ -1,11 +1,11 @@
-//! `<service>.service`: the healthy instances of a service, by address (A, AAAA, CNAME) or by name and port (SRV).
+//! `<service>.service` and `<name>.query`: the healthy instances of a service, by address (A, AAAA, CNAME) or by name and port (SRV).
 
 use crate::answer::{Answer, Ask};
-use crate::{node, record};
+use crate::{node, record, settings};
 use hickory_proto::rr::rdata::SRV;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use lictor_catalog::Status;
 use lictor_catalog::query::{self, Instance};
+use lictor_catalog::{AllowAll, Execution, Status};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -14,14 +14,35 @@ pub(crate) fn service(ask: &Ask<'_>, name: &str, tag: Option<&str>, dice: &mut i
     let mut instances: Vec<Instance> = query::instances(ask.store, name)
         .filter(|instance| tag.is_none_or(|tag| has_tag(instance, tag)) && status(instance) <= worst)
         .collect();
+    answer(ask, &mut instances, ask.settings.service_ttl(name), dice)
+}
+
+/// What a prepared query finds, in the order it finds it.
+pub(crate) fn prepared(ask: &Ask<'_>, name: &str, dice: &mut impl FnMut(u64) -> u64) -> Answer {
+    let execution = Execution {
+        name: name.to_owned(),
+        agent: ask.settings.node.clone(),
+        source: ask.source,
+        seed: dice(u64::MAX),
+        ..Execution::default()
+    };
+    let Some(mut found) = query::execute(ask.store, &execution, &AllowAll) else { return ask.not_found() };
+    let ttl = if found.dns_ttl.text.is_empty() {
+        ask.settings.service_ttl(&found.service)
+    } else {
+        settings::seconds(found.dns_ttl.span)
+    };
+    answer(ask, &mut found.instances, ttl, &mut |_| 0)
+}
+
+fn answer(ask: &Ask<'_>, instances: &mut [Instance], ttl: u32, dice: &mut impl FnMut(u64) -> u64) -> Answer {
     if instances.is_empty() {
         return ask.not_found();
     }
-    let ttl = ask.settings.service_ttl(name);
     let answer = if ask.kind == RecordType::SRV {
-        by_name(ask, &mut instances, ttl, dice)
+        by_name(ask, instances, ttl, dice)
     } else {
-        by_address(ask, &mut instances, ttl, dice)
+        by_address(ask, instances, ttl, dice)
     };
     if answer.answers.is_empty() { ask.no_data() } else { answer }
 }
@@ -36,7 +57,8 @@ fn status(instance: &Instance) -> Status {
     instance.checks.iter().map(|check| check.status).max().unwrap_or(Status::Passing)
 }
 
-/// Takes one of `rest` at random out of it: a shuffle that stops when the answer is full.
+/// Takes one of `rest` at random out of it: a shuffle that stops when the answer is full. Dice that always show 0 keep the
+/// order.
 pub(crate) fn draw<'l>(rest: &mut &'l mut [Instance], dice: &mut impl FnMut(u64) -> u64) -> Option<&'l Instance> {
     let all = std::mem::take(rest);
     let chosen = if all.len() > 1 { usize::try_from(dice(all.len() as u64)).unwrap_or(0) } else { 0 };

@@ -99,7 +99,7 @@ impl Settings {
 }
 
 /// A TTL is 31 bits (RFC 2181 §8).
-fn seconds(ttl: Duration) -> u32 {
+pub(crate) fn seconds(ttl: Duration) -> u32 {
     u32::try_from(ttl.as_secs()).map_or(i32::MAX as u32, |seconds| seconds.min(i32::MAX as u32))
 }
 

@@ -66,7 +66,8 @@ impl Fit {
     }
 }
 
-/// Cuts `reply` to what fits; whether an answer was cut off. One answer is always kept.
+/// Cuts `reply` to what fits; whether an answer was cut off. The last one goes only when it does not fit by itself: then
+/// the client asks again over TCP.
 pub(crate) fn trim(reply: &mut Message, fit: &Fit) -> bool {
     let answers = reply.answers.len();
     if answers > fit.answers_max {
@@ -95,14 +96,19 @@ fn most_that_fit(reply: &Message, fit: &Fit) -> usize {
     good
 }
 
-/// What is not an answer is given only if it fits: a datagram larger than the client takes helps nobody.
+/// What is not an answer is given only if it fits, and the last answer too: a datagram larger than the client takes helps
+/// nobody.
 fn drop_extras(reply: &mut Message, fit: &Fit) {
     if fits(reply, reply.answers.len(), fit) {
         return;
     }
     reply.additionals.retain(|record| !matches!(record.data, RData::TXT(_)));
+    if fits(reply, reply.answers.len(), fit) {
+        return;
+    }
+    reply.additionals.clear();
     if !fits(reply, reply.answers.len(), fit) {
-        reply.additionals.clear();
+        reply.answers.clear();
     }
 }
 

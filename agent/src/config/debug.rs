@@ -73,6 +73,7 @@ fn behaviour(r: &Resolved) -> Value {
         "EnableLocalScriptChecks": r.enable_local_script_checks, "EnableRemoteScriptChecks": r.enable_script_checks,
         "CheckUpdateInterval": span(r.check_update_interval), "CheckOutputMaxSize": r.check_output_max_size,
         "DiscardCheckOutput": r.discard_check_output, "SessionTTLMin": span(r.session_ttl_min),
+        "SessionTTLExact": r.session_ttl_exact,
         "DefaultQueryTime": span(r.default_query_time), "MaxQueryTime": span(r.max_query_time),
         "RaftSnapshotThreshold": r.raft_snapshot_threshold, "RaftSnapshotInterval": span(r.raft_snapshot_interval),
         "RaftTrailingLogs": r.raft_trailing_logs, "KVMaxValueSize": r.limits.kv_max_value_size,

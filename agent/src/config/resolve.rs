@@ -310,6 +310,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         check_output_max_size: settings.size("check_output_max_size", 4096, 1)?,
         discard_check_output: settings.on("discard_check_output"),
         session_ttl_min: settings.duration("session_ttl_min", SECOND * 10),
+        session_ttl_exact: settings.on("session_ttl_exact"),
         default_query_time: settings.duration("default_query_time", SECOND * 300),
         max_query_time: settings.duration("max_query_time", SECOND * 600),
         raft_multiplier: match settings.number("performance.raft_multiplier", 0, 0, 10)? {

@@ -64,6 +64,8 @@ pub struct Resolved {
     pub check_output_max_size: usize,
     pub discard_check_output: bool,
     pub session_ttl_min: Duration,
+    /// A session ends when its TTL has passed, not, as in Consul, after twice as long.
+    pub session_ttl_exact: bool,
 
     pub default_query_time: Duration,
     pub max_query_time: Duration,

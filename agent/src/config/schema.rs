@@ -47,7 +47,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         "server bootstrap disable_host_node_id leave_on_terminate skip_leave_on_interrupt log_json \
          enable_script_checks enable_local_script_checks discard_check_output \
          dns_config.allow_stale dns_config.enable_truncate dns_config.only_passing dns_config.disable_compression \
-         dns_config.enable_additional_node_meta_txt telemetry.disable_hostname telemetry.filter_default disable_coordinates disable_kv_key_validation",
+         dns_config.enable_additional_node_meta_txt telemetry.disable_hostname telemetry.filter_default disable_coordinates disable_kv_key_validation session_ttl_exact",
     ),
     (
         Built,
@@ -68,7 +68,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Built,
         Duration,
-        "retry_interval reconnect_timeout check_update_interval default_query_time max_query_time \
+        "retry_interval reconnect_timeout check_update_interval default_query_time max_query_time session_ttl_min \
          dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout telemetry.prometheus_retention_time",
     ),
     (Built, Texts, "retry_join start_join http_config.block_endpoints telemetry.prefix_filter"),
@@ -144,7 +144,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Inert,
         Duration,
-        "log_rotate_duration session_ttl_min performance.leave_drain_time raft_snapshot_interval \
+        "log_rotate_duration performance.leave_drain_time raft_snapshot_interval \
          retry_interval_wan reconnect_timeout_wan discovery_max_stale server_rejoin_age_max acl_ttl acl.policy_ttl \
          acl.role_ttl acl.token_ttl acl.disabled_ttl dns_config.recursor_timeout dns_config.cache_max_age \
          performance.grpc_keepalive_interval performance.grpc_keepalive_timeout limits.https_handshake_timeout \

@@ -1,15 +1,16 @@
 //! From what came of a plan to a reply: headers of reads, bodies of writes, and Consul's words for what went wrong.
 
 use super::call::{Consistency, Read, Reply, WriteAnswer};
-use super::wire::Encoded;
+use super::wire::{self, Encoded, WireId, WireSession};
 use crate::local::Refused;
 use crate::server::role::recovery::Prospect;
 use crate::time::Instant;
 use crate::view::{Facts, View};
 use bytes::Bytes;
-use lictor_catalog::{Index, Outcome, Query, Refusal};
+use lictor_catalog::{Index, Outcome, Query, Refusal, TxnFault, TxnThing};
 use std::borrow::Cow;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How far the view that gave an answer can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +46,10 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     // What a leader confirmed is as fresh as can be.
     let age = if read.consistency == Consistency::Stale { freshness.last_contact } else { Duration::ZERO };
     add("x-consul-lastcontact", decimal(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
-    if !matches!(read.query, Query::KvGet { .. } | Query::KvList { .. } | Query::KvKeys { .. }) {
+    let plain = |query: &Query| {
+        matches!(query, Query::KvGet { .. } | Query::KvList { .. } | Query::KvKeys { .. } | Query::Txn { .. })
+    };
+    if !plain(&read.query) {
         let word = match read.consistency {
             Consistency::Default => "leader",
             Consistency::Consistent => "consistent",
@@ -72,6 +76,15 @@ pub fn read_headers(reply: Reply, index: Index, known_leader: bool, last_contact
         .with("x-consul-lastcontact", decimal(last_contact_ms))
 }
 
+impl From<Encoded> for Reply {
+    /// What was encoded, as the answer to something that is no read.
+    fn from(encoded: Encoded) -> Self {
+        let content_type = encoded.content_type.into_iter().map(|kind| ("content-type", kind));
+        let headers = content_type.chain(encoded.headers.iter().copied());
+        headers.fold(Self::empty(encoded.status), |reply, (name, value)| reply.with(name, value)).body(encoded.body)
+    }
+}
+
 fn decimal(number: u64) -> Cow<'static, str> {
     match number {
         0 => Cow::Borrowed("0"),
@@ -93,13 +106,31 @@ pub fn finish(mut reply: Reply, facts: &Facts) -> Reply {
 
 /// The reply to a write that was applied.
 #[must_use]
-pub fn write_reply(outcome: &Outcome, answer: WriteAnswer, pretty: bool) -> Reply {
+pub fn write_reply(outcome: &Outcome, answer: WriteAnswer, pretty: bool, datacenter: &str) -> Reply {
     match (outcome, answer) {
-        (Outcome::Refused(refusal), _) => Reply::text(500, refusal_text(refusal)),
-        (Outcome::Done | Outcome::Matched(_), WriteAnswer::Empty) => Reply::empty(200),
-        (Outcome::Done, WriteAnswer::Boolean) => boolean(true, pretty),
+        (Outcome::Refused(refusal), _) => Reply::text(refusal_status(refusal), refusal_text(refusal)),
+        (_, WriteAnswer::Empty) => Reply::empty(200),
         (Outcome::Matched(matched), WriteAnswer::Boolean) => boolean(*matched, pretty),
+        (Outcome::Session(Some(session)), WriteAnswer::Id) => made(session.id, pretty),
+        (Outcome::Made(id), WriteAnswer::Id) => made(*id, pretty),
+        (Outcome::Session(Some(session)), WriteAnswer::Session(_)) => {
+            Reply::json(wire::shown(&[WireSession::from(&**session)], pretty))
+        }
+        (Outcome::Key(key), WriteAnswer::Key) => Reply::json(wire::shown(key, pretty)),
+        (Outcome::Txn(result), WriteAnswer::Results) => wire::transaction(result, pretty, datacenter).into(),
+        (_, WriteAnswer::Session(id)) => no_session(id),
+        (_, WriteAnswer::Boolean | WriteAnswer::Id | WriteAnswer::Key | WriteAnswer::Results) => boolean(true, pretty),
     }
+}
+
+fn made(id: Uuid, pretty: bool) -> Reply {
+    Reply::json(wire::shown(&WireId { id }, pretty))
+}
+
+/// There is no session to renew.
+#[must_use]
+pub fn no_session(id: impl std::fmt::Display) -> Reply {
+    Reply::text(404, format!("Session id '{id}' not found"))
 }
 
 /// `true` or `false`; a newline follows when indented, as it follows every indented answer.
@@ -111,6 +142,13 @@ pub fn boolean(value: bool, pretty: bool) -> Reply {
         (true, true) => b"true\n",
         (false, true) => b"false\n",
     }))
+}
+
+const fn refusal_status(refusal: &Refusal) -> u16 {
+    match refusal {
+        Refusal::StaleSequencer { .. } => 409,
+        _ => 500,
+    }
 }
 
 /// Consul's words for a command that made no sense against the state.
@@ -135,6 +173,63 @@ pub fn refusal_text(refusal: &Refusal) -> String {
         Refusal::NameTaken { node, holder } => {
             format!("failed inserting node: Node name {node} is reserved by node {holder} with name {node}")
         }
+        Refusal::MissingCheck { check } => format!("Missing check '{check}' registration"),
+        Refusal::CriticalCheck { check } => format!("Check '{check}' is in critical state"),
+        Refusal::SessionTaken { id } => format!("session \"{id}\" already exists"),
+        Refusal::QueryTaken { id } => format!("prepared query '{id}' already exists"),
+        Refusal::MissingQuery { id } => format!("Cannot modify non-existent prepared query: '{id}'"),
+        Refusal::QueryNameTaken { name } if name.is_empty() => {
+            "a query template with an empty name already exists".to_owned()
+        }
+        Refusal::QueryNameTaken { name } => format!("name '{name}' aliases an existing query name"),
+        Refusal::QueryNameIsId { name } => format!("name '{name}' aliases an existing query ID"),
+        Refusal::MissingSession { id } if id.is_nil() => "missing session".to_owned(),
+        Refusal::MissingSession { id } => format!("invalid session \"{id}\""),
+        Refusal::NumbersSpent => {
+            "no sequential key can be created: all 10,000,000,000 numbers have been given".to_owned()
+        }
+        Refusal::StaleSequencer { key, holder: Some(holder) } => {
+            format!("stale sequencer: the lock on {key:?} is now held under the sequencer {holder}")
+        }
+        Refusal::StaleSequencer { key, holder: None } => {
+            format!("stale sequencer: nobody holds the lock on {key:?} any more")
+        }
+    }
+}
+
+/// Consul's words for an operation of a transaction that failed.
+#[must_use]
+pub fn fault_text(fault: &TxnFault) -> String {
+    match fault {
+        TxnFault::Missing(thing) => format!("{} doesn't exist", thing_text(thing)),
+        TxnFault::StaleSet(thing) => format!("failed to set {}, index is stale", thing_text(thing)),
+        TxnFault::StaleRemove(thing) => format!("failed to delete {}, index is stale", thing_text(thing)),
+        TxnFault::KeyExists(key) => format!("key {key:?} exists"),
+        TxnFault::NoIndex(key) => format!("failed to check index, key {key:?} doesn't exist"),
+        TxnFault::OtherIndex { key, found, wanted } => {
+            format!("failed index check for key {key:?}, current modify index {found} != {wanted}")
+        }
+        TxnFault::NoHolder(key) => format!("failed to check session, key {key:?} doesn't exist"),
+        TxnFault::OtherHolder { key, found, wanted } => {
+            let found = found.map(|id| id.to_string()).unwrap_or_default();
+            format!("failed session check for key {key:?}, current session {found:?} != {wanted:?}")
+        }
+        TxnFault::Locked(key) => format!("failed to lock key {key:?}, lock is already held"),
+        TxnFault::LockDelayed(key) => format!("failed to lock key {key:?} due to lock delay"),
+        TxnFault::NotHeld(key) => {
+            format!("failed to unlock key {key:?}, lock isn't held, or is held by another session")
+        }
+        TxnFault::Forbidden => "Permission denied".to_owned(),
+        TxnFault::Refused(refusal) => refusal_text(refusal),
+    }
+}
+
+fn thing_text(thing: &TxnThing) -> String {
+    match thing {
+        TxnThing::Key(key) => format!("key {key:?}"),
+        TxnThing::Node(name) => format!("node {:?}", &**name),
+        TxnThing::Service(node, id) => format!("service {:?} on node {:?}", id.as_str(), &**node),
+        TxnThing::Check(node, id) => format!("check {:?} on node {:?}", id.as_str(), &**node),
     }
 }
 

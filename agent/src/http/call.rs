@@ -7,6 +7,7 @@ use crate::http::params::Params;
 use crate::http::watch::Subscription;
 use crate::local::Change;
 use bytes::Bytes;
+use lictor_catalog::model::NodeName;
 use lictor_catalog::{Command, Index, Query};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -70,6 +71,8 @@ pub struct Call {
     pub body: Bytes,
     /// Who asked; absent on a unix socket.
     pub source: Option<IpAddr>,
+    /// The agent that was asked, when it passed the call on.
+    pub agent: Option<NodeName>,
 }
 
 /// The answer to a [`Call`].
@@ -148,14 +151,24 @@ pub struct Blocking {
     pub wait: Duration,
 }
 
+/// What is made of rows, where an endpoint has more than one way to show them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Form {
+    #[default]
+    Plain,
+    /// A key's value as it is (`?raw`).
+    Raw,
+    /// A node's services as a list instead of a map (`catalog/node-services`).
+    List,
+    /// Who holds the lock on a key (`lock/sequencer`).
+    Sequencer,
+}
+
 /// How rows become bytes. Equal (query, encoding) has equal bytes at equal index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Encoding {
     pub pretty: bool,
-    /// A key's value as it is (`?raw`).
-    pub raw: bool,
-    /// A node's services as a list instead of a map (`catalog/node-services`).
-    pub list: bool,
+    pub form: Form,
     /// Compressed, once for all who take it so.
     pub gzip: bool,
     /// Which rows are left out (`?filter=`).
@@ -176,6 +189,14 @@ pub struct Read {
 pub enum WriteAnswer {
     /// `true`, or `false` when a compare-and-set did not match.
     Boolean,
+    /// The id of what was made.
+    Id,
+    /// The session that was renewed, as a list of one, or that there is none with this id.
+    Session(Uuid),
+    /// The sequential key that was created.
+    Key,
+    /// What a transaction found and wrote, or 409 and what failed.
+    Results,
     /// 200 without a body.
     Empty,
 }

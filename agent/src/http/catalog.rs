@@ -1,6 +1,6 @@
 //! `/v1/catalog/...`: nodes and services, and registering them by hand.
 
-use super::call::{Call, Encoding, Plan, Reply, WriteAnswer};
+use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
 use super::filter::shape;
 use super::{Context, body, options, registration, wire};
 use lictor_catalog::{Command, Query};
@@ -31,21 +31,21 @@ pub fn service(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, R
 
 /// A node with its services as a map.
 pub fn node(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
-    node_as(context, call, name, false)
+    node_as(context, call, name, Form::Plain)
 }
 
 /// A node with its services as a list.
 pub fn node_services(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
-    node_as(context, call, name, true)
+    node_as(context, call, name, Form::List)
 }
 
-fn node_as(context: &Context<'_>, call: &Call, name: &str, list: bool) -> Result<Plan, Reply> {
+fn node_as(context: &Context<'_>, call: &Call, name: &str, form: Form) -> Result<Plan, Reply> {
     if name.is_empty() {
         return Err(Reply::text(400, "Missing node name"));
     }
     let query = Query::Node { name: name.to_owned() };
     let filter = options::filter(call, shape::SERVICE)?.map(Arc::new);
-    options::read_as(context, call, query, Encoding { list, filter, ..Encoding::default() })
+    options::read_as(context, call, query, Encoding { form, filter, ..Encoding::default() })
 }
 
 pub fn register(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {

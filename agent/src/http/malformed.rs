@@ -10,7 +10,7 @@ use crate::rpc;
 use crate::time::Instant;
 use crate::view::{Facts, Leader, LocalView, View};
 use bytes::Bytes;
-use lictor_catalog::{Check, Command, Entry, Index, Node, Service, Store};
+use lictor_catalog::{Check, Command, Entry, Index, Node, Outcome, Service, Store};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +40,22 @@ pub(crate) fn call(bytes: &[u8]) -> Verdict {
         // Whatever else is asked for is words, no longer than the request.
         _ => Ok(()),
     }
+}
+
+/// The body of a transaction. If one operation fails, a snapshot carries the same rows as before.
+pub(crate) fn transaction(bytes: &[u8]) -> Verdict {
+    let request = [b"PUT /v1/txn\n\n", bytes].concat();
+    let world = World::new();
+    if let Plan::Write(command, _) = plan(&world.context(), &read(&request)?) {
+        let mut store = world.view.store.clone();
+        let applied = store.apply(Index(99), &Entry { time_ms: 1, id: 1, command });
+        if let Outcome::Txn(Err(failures)) = &applied.outcome {
+            assert!(!failures.is_empty() && applied.touched.watches.is_empty(), "all or nothing");
+            let rows = |store: &Store| store.chunks().skip(2).map(|chunk| chunk.len()).collect::<Vec<_>>();
+            assert_eq!(rows(&store), rows(&world.view.store), "all or nothing");
+        }
+    }
+    call(&request)
 }
 
 /// `METHOD target`, headers as `name: value`, an empty line, the body.
@@ -78,7 +94,16 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
     survives(&entry, Entry::encode, Entry::decode);
     let mut store = store.clone();
     let applied = store.apply(Index(99), &entry);
-    for query in ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any", "/v1/kv/?recurse"] {
+    for query in [
+        "/v1/catalog/nodes",
+        "/v1/catalog/services",
+        "/v1/health/state/any",
+        "/v1/kv/?recurse",
+        "/v1/session/list",
+        "/v1/query",
+        "/v1/query/geo-web/explain",
+        "/v1/query/geo-web/execute",
+    ] {
         let world = World {
             view: Arc::new(View { store: store.clone(), ..World::new().view.as_ref().clone() }),
             ..World::new()
@@ -89,7 +114,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
             let _ = is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()));
         }
     }
-    is_sound(&answer::write_reply(&applied.outcome, how, false))
+    is_sound(&answer::write_reply(&applied.outcome, how, false, "dc1"))
 }
 
 /// Any JSON, written in Go's habits: it reads as what it was, indented or not.
@@ -174,6 +199,9 @@ fn facts() -> Facts {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 512 << 10,
+        txn_max: 512 << 10,
+        session_ttl_min: Duration::from_secs(10),
+        session_ttl_exact: false,
         debug_config: Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),

@@ -10,19 +10,23 @@ pub mod catalog;
 pub mod filter;
 pub mod health;
 pub mod kv;
+pub mod lock;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
 pub mod operator;
 pub mod options;
 pub mod params;
+pub mod prepared;
 pub mod registration;
 pub mod route;
+pub mod session;
 pub mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::facts as test_facts;
+pub mod txn;
 pub mod watch;
 pub mod wire;
 
@@ -31,6 +35,7 @@ use crate::view::{Facts, LocalView, View};
 use call::{Call, Plan, Reply};
 use serde::Deserialize as _;
 use serde_json::Value;
+use std::fmt::Display;
 
 /// What a handler may look at.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +57,7 @@ pub fn plan(context: &Context<'_>, call: &Call) -> Plan {
         route::Found::Answer(reply) => Plan::Answer(reply),
         route::Found::Route(route, rest) => {
             let limit = route.body.max(context.facts);
-            if call.body.len() > limit && route.body != route::Body::None {
+            if call.body.len() > limit {
                 return Plan::Answer(answer::too_large(call.body.len(), limit));
             }
             (route.handler)(context, call, &rest).unwrap_or_else(Plan::Answer)
@@ -62,12 +67,18 @@ pub fn plan(context: &Context<'_>, call: &Call) -> Plan {
 
 /// The body as JSON. What follows the first value is not looked at, as Go's decoder does not.
 fn body(call: &Call) -> Result<Value, Reply> {
-    if call.body.iter().all(u8::is_ascii_whitespace) {
-        return Err(undecodable("EOF"));
-    }
-    Value::deserialize(&mut serde_json::Deserializer::from_slice(&call.body)).map_err(undecodable)
+    value(call, |cause| undecodable(cause))
 }
 
-fn undecodable(cause: impl std::fmt::Display) -> Reply {
+/// As [`body`], with another way to say that there is none.
+fn value(call: &Call, refuse: impl Fn(&dyn Display) -> Reply) -> Result<Value, Reply> {
+    if call.body.iter().all(u8::is_ascii_whitespace) {
+        return Err(refuse(&"EOF"));
+    }
+    let parsed = Value::deserialize(&mut serde_json::Deserializer::from_slice(&call.body));
+    parsed.map_err(|cause| refuse(&cause))
+}
+
+fn undecodable(cause: impl Display) -> Reply {
     Reply::text(400, format!("Request decode failed: {cause}"))
 }

@@ -37,7 +37,7 @@ impl<'a> From<&'a Server> for Peer<'a> {
 
 /// The servers of the replicated configuration. Without `?stale` the leader answers, as only it knows it for sure.
 pub fn raft_configuration(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     if !context.view.leading && !call.params.has("stale") {
         return Ok(Plan::Leader);
     }
@@ -48,7 +48,7 @@ pub fn raft_configuration(context: &Context<'_>, call: &Call, _: &str) -> Result
 
 /// Takes a server off the configuration, named by `?id=` or `?address=`.
 pub fn remove_peer(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let given = |name: &str| call.params.get(name).filter(|text| !text.is_empty());
     let (id, address) = match (given("id"), given("address")) {
         (Some(id), None) => (Some(id), None),
@@ -77,7 +77,7 @@ pub fn remove_peer(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, 
 
 /// Hands leadership to the server named by `?id=`, or to the best.
 pub fn transfer_leader(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let id = call.params.get("id").filter(|id| !id.is_empty());
     let bad = |_bad| Reply::text(400, format!("Invalid id {:?}: it must be a server's UUID", id.unwrap_or_default()));
     let to = id.map(str::parse::<Uuid>).transpose().map_err(bad)?;

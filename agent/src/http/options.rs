@@ -27,14 +27,27 @@ pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Field
     read_as(context, call, query, Encoding { filter, ..Encoding::default() })
 }
 
-/// As [`read`], for endpoints with a form of their own.
-pub fn read_as(context: &Context<'_>, call: &Call, query: Query, form: Encoding) -> Result<Plan, Reply> {
-    own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
-    cache_control(&call.cache_control)?;
+/// As [`read`], for endpoints with an encoding of their own.
+pub fn read_as(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Plan, Reply> {
     let blocking = blocking(context.facts, call)?;
-    let consistency = consistency(context, call)?;
-    let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..form };
-    Ok(Plan::Read(Read { query, encoding, consistency, blocking }))
+    Ok(Plan::Read(Read { blocking, ..at_once(context, call, query, encoding)? }))
+}
+
+/// As [`read`], for endpoints that never block.
+pub fn read_now(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Reply> {
+    at_once(context, call, query, Encoding::default()).map(Plan::Read)
+}
+
+fn at_once(context: &Context<'_>, call: &Call, query: Query, encoding: Encoding) -> Result<Read, Reply> {
+    here(context, call)?;
+    cache_control(&call.cache_control)?;
+    let encoding = Encoding { pretty: pretty(context.facts, call), gzip: call.gzip, ..encoding };
+    Ok(Read { query, encoding, consistency: consistency(context, call)?, blocking: None })
+}
+
+/// Refuses a call whose `?dc=` is not ours.
+pub fn here(context: &Context<'_>, call: &Call) -> Result<(), Reply> {
+    own_datacenter(context, call.params.get("dc").unwrap_or_default())
 }
 
 /// Refuses a datacenter that is not ours; an empty name means ours.
@@ -139,7 +152,7 @@ pub fn enable(call: &Call) -> Result<bool, Reply> {
 }
 
 /// The words that Go's `strconv.ParseBool` knows.
-fn go_bool(text: &str) -> Option<bool> {
+pub(super) fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 /// Why a body was refused.
 #[derive(Debug, thiserror::Error)]
-enum Bad {
+pub(super) enum Bad {
     #[error("Request decode failed: {0}")]
     Field(#[from] BadField),
     #[error("Request decode failed: Service.Kind: unknown kind {0:?}")]
@@ -99,30 +99,50 @@ fn read_register(object: &Object<'_>) -> Result<Register, Bad> {
         checks.push(Object::of(check)?);
     }
     // Everything is decoded before anything is judged, so that a body of the wrong shape is always a 400.
-    let node = read_node(object)?;
+    let node = read_node(object, "NodeMeta")?;
     let service = service.map(|service| read_service(&service)).transpose()?;
     let checks = checks.iter().map(read_check).collect::<Result<Vec<_>, _>>()?;
-    let id = object.string("ID")?;
     if node.name.is_empty() {
         return Err(Bad::NoNode);
     }
-    let id = if id.is_empty() { None } else { Some(Uuid::parse_str(&id).map_err(Bad::NodeId)?) };
+    let id = node_id(object)?;
     if node.address.is_empty() && !skip_node_update {
         return Err(Bad::NoAddress);
     }
     let node = Node { id, ..node };
-    let service = service.map(|service| complete_service(service, &node)).transpose()?;
-    let checks = checks.into_iter().map(|check| complete_check(check, &node)).collect::<Result<_, _>>()?;
+    let service = service.map(|service| complete_service(service, &node.name)).transpose()?;
+    let checks = checks.into_iter().map(|check| complete_check(check, &node.name)).collect::<Result<_, _>>()?;
     Ok(Register { node, skip_node_update, service, checks })
 }
 
+/// A node as transactions write it, where nothing stands beside it.
+pub(super) fn node(object: &Object<'_>) -> Result<Node, Bad> {
+    Ok(Node { id: node_id(object)?, ..read_node(object, "Meta")? })
+}
+
+/// A service that is to be on this node.
+pub(super) fn service(object: &Object<'_>, node: &NodeName) -> Result<Service, Bad> {
+    complete_service(read_service(object)?, node)
+}
+
+/// A check of this node, or of something on it.
+pub(super) fn check(object: &Object<'_>, node: &NodeName) -> Result<Check, Bad> {
+    complete_check(read_check(object)?, node)
+}
+
+/// A node's id, if it has one.
+pub(super) fn node_id(object: &Object<'_>) -> Result<Option<Uuid>, Bad> {
+    let id = object.string("ID")?;
+    if id.is_empty() { Ok(None) } else { Uuid::parse_str(&id).map(Some).map_err(Bad::NodeId) }
+}
+
 /// The node but for its id, which is judged later.
-fn read_node(object: &Object<'_>) -> Result<Node, Bad> {
+fn read_node(object: &Object<'_>, meta: &str) -> Result<Node, Bad> {
     Ok(Node {
         name: object.string("Node")?.into(),
         address: object.string("Address")?,
         tagged_addresses: object.string_map("TaggedAddresses")?,
-        meta: object.string_map("NodeMeta")?,
+        meta: object.string_map(meta)?,
         ..Node::default()
     })
 }
@@ -172,7 +192,7 @@ fn read_addresses(object: &Object<'_>) -> Result<BTreeMap<String, ServiceAddress
     addresses.iter().map(one).collect()
 }
 
-fn complete_service(service: Service, node: &Node) -> Result<Service, Bad> {
+fn complete_service(service: Service, node: &NodeName) -> Result<Service, Bad> {
     if service.name.is_empty() {
         return Err(Bad::NoServiceName);
     }
@@ -180,7 +200,7 @@ fn complete_service(service: Service, node: &Node) -> Result<Service, Bad> {
         return Err(Bad::ServiceAddress);
     }
     let id = if service.id.is_empty() { ServiceId::from(&*service.name) } else { service.id };
-    Ok(Service { id, node: node.name.clone(), ..service })
+    Ok(Service { id, node: node.clone(), ..service })
 }
 
 fn read_check(object: &Object<'_>) -> Result<Check, Bad> {
@@ -249,13 +269,13 @@ fn kind_of(definition: &CheckDefinition) -> &'static str {
     .map_or("", |(_, kind)| kind)
 }
 
-fn complete_check(check: Check, node: &Node) -> Result<Check, Bad> {
-    if check.node.is_empty() || check.node.eq_ignore_ascii_case(&node.name) {
+fn complete_check(check: Check, node: &NodeName) -> Result<Check, Bad> {
+    if check.node.is_empty() || check.node.eq_ignore_ascii_case(node) {
         let id = if check.id.is_empty() { CheckId::from(check.name.as_str()) } else { check.id };
         if id.is_empty() {
             return Err(Bad::NoCheckName);
         }
-        return Ok(Check { id, node: node.name.clone(), ..check });
+        return Ok(Check { id, node: node.clone(), ..check });
     }
-    Err(Bad::CheckNode { check: check.node.to_string(), node: node.name.to_string() })
+    Err(Bad::CheckNode { check: check.node.to_string(), node: node.to_string() })
 }

@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, operator, snapshot, status, watch};
+use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, snapshot, status, txn, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -45,6 +45,8 @@ pub enum Resource {
     Node,
     Service,
     Key,
+    Query,
+    Session,
     Operator,
     Acl,
 }
@@ -52,12 +54,14 @@ pub enum Resource {
 /// What body a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Not looked at.
+    /// Not looked at, and not refused either: clients send `{}` where nothing is asked for.
     None,
     /// A JSON document.
     Json,
     /// A key's value (`limits.kv_max_value_size`).
     KvValue,
+    /// The operations of a transaction (`limits.txn_max_req_len`).
+    Transaction,
     /// Read as it comes ([`ARCHIVE_MAX`](crate::archive::ARCHIVE_MAX)), and never part of the call.
     Streamed,
 }
@@ -70,9 +74,10 @@ impl Body {
     #[must_use]
     pub const fn max(self, facts: &Facts) -> usize {
         match self {
-            Self::None | Self::Streamed => 0,
-            Self::Json => JSON_MAX,
+            Self::Streamed => 0,
+            Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
+            Self::Transaction => facts.txn_max,
         }
     }
 }
@@ -103,6 +108,19 @@ pub static ROUTES: &[Route] = &[
     get("/v1/kv/", Read(R::Key), Catalog, kv::get),
     change(Method::Put, "/v1/kv/", Write(R::Key), Body::KvValue, kv::put),
     change(Method::Delete, "/v1/kv/", Write(R::Key), Body::None, kv::delete),
+    get("/v1/lock/sequencer/", Read(R::Key), Catalog, lock::sequencer),
+    change(Method::Put, "/v1/session/create", Write(R::Session), Body::Json, session::create),
+    change(Method::Put, "/v1/session/destroy/", Write(R::Session), Body::None, session::destroy),
+    change(Method::Put, "/v1/session/renew/", Write(R::Session), Body::None, session::renew),
+    get("/v1/session/info/", Filtered, Catalog, session::info),
+    get("/v1/session/node/", Filtered, Catalog, session::of_node),
+    get("/v1/session/list", Filtered, Catalog, session::list),
+    change(Method::Post, "/v1/query", Write(R::Query), Body::Json, prepared::create),
+    get("/v1/query", Filtered, Catalog, prepared::list),
+    get("/v1/query/", Filtered, Catalog, prepared::get),
+    change(Method::Put, "/v1/query/", Write(R::Query), Body::Json, prepared::update),
+    change(Method::Delete, "/v1/query/", Write(R::Query), Body::None, prepared::delete),
+    change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters),
     get("/v1/catalog/nodes", Filtered, Catalog, catalog::nodes),
     get("/v1/catalog/node/", Filtered, Catalog, catalog::node),
@@ -208,7 +226,8 @@ fn longest(path: &str) -> Option<&'static str> {
         Some(short) => path.starts_with(pattern) || path == short,
         None => path == pattern,
     };
-    ROUTES.iter().map(|route| route.pattern).filter(|pattern| matches(pattern)).max_by_key(|pattern| pattern.len())
+    let known = ROUTES.iter().map(|route| route.pattern).filter(|pattern| matches(pattern));
+    known.max_by_key(|pattern| (*pattern == path, pattern.len()))
 }
 
 fn unknown(facts: &Facts, path: &str) -> Reply {

@@ -1,9 +1,13 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
+mod locks;
+mod prepared;
+mod streams;
+mod txn;
+
 use super::answer::{self, Freshness};
-use super::call::{Act, Call, Method, Plan, Read, Reply, Source, Survey};
+use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};
 use super::params::Params;
-use super::watch::{Place, Watch};
 use super::{Context, plan, wire};
 use crate::gossip::{Member, MemberStatus};
 use crate::local::{Change, Refused};
@@ -11,7 +15,9 @@ use crate::metrics::Telemetry;
 use crate::time::Instant;
 use crate::view::{Facts, Leader, LocalView, Server, View};
 use lictor_catalog::model::{Check, CheckDefinition, Node, Service, ServiceAddress, Status};
-use lictor_catalog::{AllowAll, Command, Deregister, Entry, Index, Outcome, Refusal, Register};
+use lictor_catalog::{
+    AllowAll, Command, Deregister, Entry, Index, Outcome, PreparedCommand, Refusal, Register, SessionCommand,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +30,8 @@ struct World {
     view: View,
     local: LocalView,
     facts: Facts,
+    /// Log time.
+    time_ms: u64,
 }
 
 pub(crate) fn facts() -> Facts {
@@ -42,6 +50,9 @@ pub(crate) fn facts() -> Facts {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         kv_value_max: 64,
+        txn_max: 32 << 10,
+        session_ttl_min: Duration::from_secs(10),
+        session_ttl_exact: false,
         debug_config: serde_json::json!({"Secret": "hidden"}),
         response_headers: vec![("X-Extra".to_owned(), "1".to_owned())],
         block_endpoints: vec!["/v1/agent/leave".to_owned()],
@@ -118,7 +129,7 @@ impl World {
             servers: Arc::new([server]),
             ..View::default()
         };
-        Self { view, local: local(), facts: facts() }
+        Self { view, local: local(), facts: facts(), time_ms: 1 }
     }
 
     /// With one node, one service on it, and a check of each, all written at index 10.
@@ -152,9 +163,16 @@ impl World {
         world
     }
 
-    fn apply(&mut self, command: Command) -> Outcome {
+    fn apply(&mut self, mut command: Command) -> Outcome {
         self.view.applied.0 += 1;
-        self.view.store.apply(self.view.applied, &Entry { time_ms: 1, id: 0, command }).outcome
+        // As the leader draws it.
+        let id = Uuid::from_u128(u128::from(self.view.applied.0));
+        match &mut command {
+            Command::Session(SessionCommand::Create(session)) => session.id = id,
+            Command::Prepared(PreparedCommand::Create(query)) => query.id = id,
+            _ => {}
+        }
+        self.view.store.apply(self.view.applied, &Entry { time_ms: self.time_ms, id: 0, command }).outcome
     }
 
     fn plan(&self, call: &Call) -> Plan {
@@ -175,7 +193,7 @@ impl World {
             Plan::Read(read) => self.read(&read),
             Plan::Write(command, answer) => {
                 let outcome = self.apply(command);
-                answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call))
+                answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call), "dc1")
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
             Plan::Survey(survey) => Reply::text(200, format!("{survey:?}")),
@@ -200,6 +218,7 @@ fn call(text: &str) -> Call {
         gzip: false,
         body: bytes::Bytes::copy_from_slice(body.as_bytes()),
         source: None,
+        agent: None,
     }
 }
 
@@ -553,10 +572,6 @@ fn mistakes_are_answered_in_consuls_words() {
             "PUT /v1/kv/a?cas=99999999999999999999",
             "500 strconv.ParseUint: parsing \"99999999999999999999\": value out of range",
         ),
-        (
-            "PUT /v1/kv/a?acquire=s",
-            "500 invalid session \"s\": sessions are not supported by this release of lictor yet",
-        ),
         (&long_put, &too_large),
         ("GET /v1/kv/a?index=x", "400 Invalid index"),
         ("GET /v1/kv/a?index=-1", "400 Invalid index"),
@@ -622,71 +637,6 @@ fn mistakes_are_answered_in_consuls_words() {
     assert_eq!(header(&world.ask("GET /"), "location"), Some("/ui/"));
     let cached = Call { cache_control: "max-age=x".to_owned(), ..call("GET /v1/catalog/nodes") };
     assert_eq!(world.plan(&cached), Plan::Answer(Reply::text(400, "Invalid Cache-Control header.")));
-}
-
-#[test]
-fn a_stream_names_its_watches() {
-    let world = World::small();
-    let watches = |text: &str| match world.plan(&call(text)) {
-        Plan::Stream(Source::Watch(subscription)) => {
-            let show = |watch: &Watch| format!("{} {}?{}", watch.name, watch.read.path, watch.read.params.encode());
-            subscription.watches.iter().map(show).collect::<Vec<_>>()
-        }
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(
-        watches("GET /v1/watch?service=web&kv=a/b&key=c&checks=any&nodes&services&passing&stale&last-event-id=x"),
-        [
-            "service=web /v1/health/service/web?passing=&stale=",
-            "kv=a/b /v1/kv/a%2Fb?passing=&recurse=&stale=",
-            "key=c /v1/kv/c?passing=&stale=",
-            "checks=any /v1/health/state/any?passing=&stale=",
-            "nodes /v1/catalog/nodes?passing=&stale=",
-            "services /v1/catalog/services?passing=&stale=",
-        ]
-    );
-    assert_eq!(watches("GET /v1/watch?kv="), ["kv= /v1/kv/?recurse="]);
-    let last = |text: &str| match world.plan(&call(text)) {
-        Plan::Stream(Source::Watch(subscription)) => subscription.last,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(last("GET /v1/watch?nodes"), None);
-    assert_eq!(last("GET /v1/watch?nodes&last-event-id=hm"), Some(None));
-    let place = Place { stream: 0xab, number: 3 };
-    assert_eq!(last("GET /v1/watch?nodes&last-event-id=ab-2&last-event-id=ab-3"), Some(Some(place)));
-    let many: String = (0..=2048).map(|number| format!("&key={number}")).collect();
-    assert_eq!(watches(&format!("GET /v1/watch?{}", many.trim_start_matches("&key=0&"))).len(), 2048);
-    let world = &mut World::small();
-    for (text, expected) in [
-        ("GET /v1/watch", "400 Nothing to watch: name something, as in /v1/watch?service=web&kv=app/"),
-        ("GET /v1/watch?service=a&service=a", "400 service=a is named twice"),
-        ("GET /v1/watch?service=", "400 service=: Missing service name"),
-        ("GET /v1/watch?key=", "400 key=: Missing key name"),
-        ("GET /v1/watch?key=%01", "400 key=\u{1}: no path can hold that name"),
-        ("GET /v1/watch?nodes=x", "400 nodes takes no value; to watch one service, say service=x"),
-        (
-            "GET /v1/watch?checks=ill",
-            "400 checks=ill: Invalid check state \"ill\": use any, passing, warning or critical",
-        ),
-        (
-            "GET /v1/watch?nodes&passing&stale&consistent",
-            "400 nodes: Cannot specify ?stale with ?consistent, conflicting semantics.",
-        ),
-        ("GET /v1/watch?nodes&dc=other", "500 nodes: No path to datacenter"),
-        (
-            "GET /v1/watch?nodes&index=5",
-            "400 A stream takes no ?index and no ?wait: it begins with what is there and goes on",
-        ),
-        ("PUT /v1/watch?nodes", "405 method PUT not allowed"),
-    ] {
-        check(text, world, expected);
-    }
-    let unknown = shown(&world.ask("GET /v1/watch?servcie=a"));
-    assert!(unknown.starts_with("400 Unknown parameter \"servcie\": a stream watches service=NAME"), "{unknown}");
-    let filter = shown(&world.ask("GET /v1/watch?service=web&filter=Nope==1"));
-    assert!(filter.starts_with("400 service=web: Failed to create boolean expression evaluator"), "{filter}");
-    let too_many = format!("GET /v1/watch?{many}");
-    check(&too_many, world, "400 2049 watches are too many for one stream: at most 2048");
 }
 
 #[test]
@@ -802,6 +752,7 @@ proptest! {
             gzip: false,
             body: body.into(),
             source: None,
+        agent: None,
         };
         match world.plan(&call) {
             Plan::Read(read) => prop_assert!(world.read(&read).status < 500),

@@ -1,6 +1,6 @@
 //! Limits on what a service may say about itself.
 
-use lictor_catalog::model::{ServiceKind, Weights};
+use lictor_catalog::model::Weights;
 use std::collections::BTreeMap;
 
 const PAIRS_MAX: usize = 64;
@@ -58,7 +58,8 @@ pub enum InvalidService {
     Sidecar,
 }
 
-pub(super) fn validate_meta(meta: &BTreeMap<String, String>, kind: ServiceKind) -> Result<(), InvalidMeta> {
+/// What is reserved for Consul may be spoken of, but not be given to anything but a gateway.
+pub(crate) fn validate_meta(meta: &BTreeMap<String, String>, reserved: bool) -> Result<(), InvalidMeta> {
     if meta.len() > PAIRS_MAX {
         return Err(InvalidMeta::TooMany);
     }
@@ -69,7 +70,7 @@ pub(super) fn validate_meta(meta: &BTreeMap<String, String>, kind: ServiceKind) 
             PairFault::Characters
         } else if key.len() > KEY_MAX {
             PairFault::KeyLong
-        } else if key.starts_with(RESERVED) && kind != ServiceKind::MeshGateway {
+        } else if key.starts_with(RESERVED) && !reserved {
             PairFault::Reserved
         } else if value.chars().count() > VALUE_MAX {
             PairFault::ValueLong

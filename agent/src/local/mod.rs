@@ -23,6 +23,7 @@ mod sync_tests;
 
 pub use change::{Change, Refused};
 pub use effect::{Effect, Ticket, Write};
+pub(crate) use meta::validate_meta;
 pub use meta::{InvalidMeta, InvalidService, InvalidWeights, PairFault};
 pub use owned::{Owned, OwnedConfig};
 pub use record::{BadRecord, RecordKey, RecordKind};

@@ -65,7 +65,7 @@ fn validate(service: &Service, object: &Object<'_>) -> Result<(), SpecError> {
     if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(SpecError::AnyAddress);
     }
-    validate_meta(&service.meta, service.kind).map_err(SpecError::Meta)?;
+    validate_meta(&service.meta, service.kind == ServiceKind::MeshGateway).map_err(SpecError::Meta)?;
     let invalid = |fault| Err(SpecError::Service(fault));
     if !service.socket_path.is_empty() && (service.port != 0 || !service.address.is_empty()) {
         return invalid(InvalidService::SocketPath(service.socket_path.clone()));

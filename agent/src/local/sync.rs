@@ -319,6 +319,10 @@ impl Sync {
             // Anti-entropy writes nothing else.
             Command::Deregister(Deregister::Node(_))
             | Command::Kv(_)
+            | Command::Fenced(..)
+            | Command::Txn(_)
+            | Command::Session(_)
+            | Command::Prepared(_)
             | Command::Restore(_)
             | Command::FeatureLevel(_) => {}
         }

@@ -2,11 +2,15 @@
 
 use super::{Seeds, Verdict, survives};
 use bytes::Bytes;
-use lictor_catalog::model::Weights;
+use lictor_catalog::model::{ServiceQuery, Template, Ttl, Weights};
+use lictor_catalog::query::execute;
 use lictor_catalog::{
-    Check, Command, Deregister, Entry, Index, KvCommand, Node, Register, Restore, Service, Status, Store,
+    AllowAll, Check, Command, Deregister, Entry, Execution, Index, KvCommand, Node, PreparedCommand, PreparedQuery,
+    Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// An entry: applying it is total, the same everywhere, and leaves a store that a snapshot carries whole.
 pub(super) fn entry(bytes: &[u8]) -> Verdict {
@@ -23,14 +27,48 @@ pub(super) fn entry(bytes: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// A node, a service and a check that commands can meet.
+/// The text by which a holder of a lock proves that it is one.
+pub(super) fn sequencer(bytes: &[u8]) -> Verdict {
+    let read = |bytes: &[u8]| str::from_utf8(bytes).unwrap_or_default().parse::<Sequencer>();
+    let sequencer = read(bytes).map_err(|bad| bad.to_string())?;
+    assert_eq!(sequencer.to_string().as_bytes(), bytes, "one sequencer has one text");
+    survives(&sequencer, Sequencer::to_string, read);
+    Ok(())
+}
+
+/// A template as lines: its expression, the name that is asked for, and a string to be filled in. Whether that can be done
+/// does not depend on the name, and a query that could be written is found by every name that begins with its own.
+pub(super) fn template(bytes: &[u8]) -> Verdict {
+    let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let mut lines = text.splitn(3, '\n').map(str::to_owned);
+    let mut line = || lines.next().unwrap_or_default();
+    let (regexp, name, string) = (line(), line(), line());
+    let service = ServiceQuery { service: string.clone(), tags: vec![string], ..ServiceQuery::default() };
+    let template = Some(Template { regexp, remove_empty_tags: true });
+    let query = PreparedQuery { id: SESSION, template, service, ..PreparedQuery::default() };
+    let (own, other) = (query.rendered(""), query.rendered(&name));
+    assert_eq!(own.as_ref().err(), other.as_ref().err(), "the same fault whatever the name");
+    other.map_err(|bad| bad.to_string())?;
+    let mut store = small();
+    let create = PreparedCommand::Create(Box::new(PreparedQuery { id: Uuid::from_u128(8), ..query }));
+    store.apply(Index(99), &Entry { time_ms: 1, id: 1, command: Command::Prepared(create) });
+    let own_id = [6, 8].iter().any(|id| Uuid::from_u128(*id).to_string().eq_ignore_ascii_case(&name));
+    let known = !name.is_empty() && name.len() <= PreparedQuery::NAME_MAX && !own_id;
+    let found = execute(&store, &Execution { name, ..Execution::default() }, &AllowAll);
+    assert_eq!(found.is_some(), known, "the template of every name");
+    Ok(())
+}
+
+/// A node, a service, a check, a session with a lock, and a prepared query of it, that commands can meet.
 pub(crate) fn small() -> Store {
     let mut store = Store::default();
-    for (at, command) in commands().into_iter().take(3).enumerate() {
+    for (at, command) in commands().into_iter().take(6).enumerate() {
         store.apply(Index(at as u64 + 1), &Entry { time_ms: 1, id: 1, command });
     }
     store
 }
+
+const SESSION: Uuid = Uuid::from_u128(5);
 
 fn commands() -> Vec<Command> {
     let node = Node { name: "n1".into(), address: "10.0.0.1".to_owned(), ..Node::default() };
@@ -53,6 +91,14 @@ fn commands() -> Vec<Command> {
         status: Status::Passing,
         ..Check::default()
     };
+    let session = Session {
+        id: SESSION,
+        node: "n1".into(),
+        node_checks: vec!["service:web".into()],
+        lock_delay: Duration::from_secs(15),
+        ttl: Ttl { span: Duration::from_secs(20), text: "10s".to_owned() },
+        ..Session::default()
+    };
     let set = |key: &str| KvCommand::Set { key: key.to_owned(), value: Bytes::from_static(b"value"), flags: 1 };
     vec![
         Command::Register(Box::new(Register { node, ..Register::default() })),
@@ -63,6 +109,16 @@ fn commands() -> Vec<Command> {
             checks: vec![check],
         })),
         Command::Kv(set("a/b")),
+        Command::Session(SessionCommand::Create(Box::new(session))),
+        Command::Kv(KvCommand::Acquire { key: "a/l".to_owned(), value: Bytes::new(), flags: 1, session: SESSION }),
+        Command::Prepared(PreparedCommand::Create(prepared(6))),
+        Command::Kv(KvCommand::Release { key: "a/l".to_owned(), value: Bytes::new(), flags: 1, session: SESSION }),
+        Command::Fenced(Box::new(Sequencer { key: "a/l".to_owned(), lock_index: 1, session: SESSION }), set("a")),
+        Command::Prepared(PreparedCommand::Update(prepared(6))),
+        Command::Prepared(PreparedCommand::Delete(Uuid::from_u128(6))),
+        Command::Session(SessionCommand::Renew(SESSION)),
+        Command::Session(SessionCommand::Expire { id: SESSION, renewed_ms: 1 }),
+        Command::Session(SessionCommand::Destroy(SESSION)),
         Command::Kv(KvCommand::Cas { key: "a".to_owned(), value: Bytes::new(), flags: u64::MAX, index: Index(3) }),
         Command::Kv(KvCommand::Delete { key: "a/b".to_owned() }),
         Command::Kv(KvCommand::DeleteCas { key: "a/b".to_owned(), index: Index(3) }),
@@ -71,14 +127,41 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
+        Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ]
 }
 
+fn prepared(id: u128) -> Box<PreparedQuery> {
+    Box::new(PreparedQuery {
+        id: Uuid::from_u128(id),
+        name: "geo-".to_owned(),
+        session: Some(SESSION),
+        template: Some(Template { regexp: "^geo-(.*)$".to_owned(), remove_empty_tags: true }),
+        service: ServiceQuery {
+            service: "${match(1)}".to_owned(),
+            tags: vec!["!b".to_owned()],
+            ..ServiceQuery::default()
+        },
+        ..PreparedQuery::default()
+    })
+}
+
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 23] = [
         "register_node",
         "register_service",
         "kv_set",
+        "session_create",
+        "kv_acquire",
+        "prepared_create",
+        "kv_release",
+        "kv_fenced",
+        "prepared_update",
+        "prepared_delete",
+        "session_renew",
+        "session_expire",
+        "session_destroy",
         "kv_cas",
         "kv_delete",
         "kv_delete_cas",
@@ -87,6 +170,8 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "txn",
+        "kv_sequence",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()

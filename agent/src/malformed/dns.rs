@@ -59,6 +59,7 @@ pub(super) fn messages() -> Seeds {
         ("soa", "consul.", RecordType::SOA, None),
         ("ns", "consul.", RecordType::NS, Some(1232)),
         ("outside", "example.com.", RecordType::A, None),
+        ("query", "geo-web.query.consul.", RecordType::SRV, Some(1232)),
         ("virtual", "web.virtual.consul.", RecordType::A, None),
     ]
     .into_iter()
@@ -114,6 +115,7 @@ pub(super) fn catalog(bytes: &[u8]) -> Verdict {
         format!("{}.service.consul.", &*service.name),
         format!("{tag}.{}.service.consul.", &*service.name),
         format!("{}.node.consul.", &*node.name),
+        format!("geo-{}.query.consul.", &*service.name),
         "1.0.0.10.in-addr.arpa.".to_owned(),
         "consul.".to_owned(),
     ];

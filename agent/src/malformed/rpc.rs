@@ -62,6 +62,7 @@ pub(super) fn messages() -> Seeds {
         gzip: false,
         body: Bytes::from_static(b"value"),
         source: Some([127, 0, 0, 1].into()),
+        agent: Some("n1".into()),
     };
     let command = Command::Kv(KvCommand::Set { key: "a".to_owned(), value: Bytes::from_static(b"v"), flags: 3 });
     vec![

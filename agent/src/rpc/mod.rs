@@ -19,6 +19,7 @@
 use crate::consensus::EngineId;
 use crate::http::call::{Call, Consistency, Reply};
 use bytes::Bytes;
+use lictor_catalog::model::NodeName;
 use lictor_catalog::{Command, Index, Outcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,16 @@ pub struct Forwarded {
     pub hops: u8,
     /// What is left of the asker's patience.
     pub budget_ms: u64,
+}
+
+impl Forwarded {
+    /// As `agent` passes it on; the first one to do so is who was asked.
+    #[must_use]
+    pub fn of(call: &Call, agent: &NodeName, hops: u8, budget_ms: u64) -> Self {
+        let mut call = call.clone();
+        call.agent.get_or_insert_with(|| agent.clone());
+        Self { call, hops, budget_ms }
+    }
 }
 
 /// What became of a forwarded call.

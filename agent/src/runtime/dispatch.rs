@@ -22,7 +22,7 @@ use crate::runtime::rpc::client::{Client, Failed};
 use crate::runtime::watch::Streams;
 use crate::time::Instant;
 use crate::view::View;
-use lictor_catalog::{Command, Index, Outcome, Query};
+use lictor_catalog::{Command, Execution, Index, Outcome, Query};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -305,7 +305,7 @@ impl Dispatcher {
         let blocking = way.call.params.has("index");
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
-        let forwarded = Forwarded { call: way.call.clone(), hops: way.hops + 1, budget_ms };
+        let forwarded = Forwarded::of(way.call, &self.handle.facts.node_name, way.hops + 1, budget_ms);
         // On the heap: a call that is not passed on, as most that wait at a server, need not have room for it.
         let answered = Box::pin(self.client.call(to, &forwarded, blocking)).await;
         self.passed(answered.is_ok());
@@ -329,7 +329,7 @@ impl Dispatcher {
     async fn propose(&self, way: &Way<'_>, command: Command, how: WriteAnswer) -> Attempt<Reply> {
         let pretty = options::pretty(&self.handle.facts, way.call);
         let proposed = forward::proposed(self.handle.write(command, way.deadline).await);
-        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty))
+        proposed.map(|outcome| answer::write_reply(&outcome, how, pretty, &self.handle.facts.datacenter))
     }
 
     async fn survey(&self, survey: Survey, call: &Call, view: &View) -> Reply {
@@ -393,6 +393,11 @@ impl Dispatcher {
 
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
+        if let Query::Execute(execution) = &read.query {
+            // Each gets an order of his own, so that not all turn to the same instance.
+            let query = Query::Execute(Execution { seed: self.dice().number(), ..execution.clone() });
+            return hub::find(view, &query, &read.encoding, &self.handle.facts.datacenter);
+        }
         let key = (read.query.clone(), read.encoding.clone());
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

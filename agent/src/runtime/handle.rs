@@ -92,7 +92,7 @@ impl Handle {
         let kind = match &command {
             Command::Register(_) => Some(meter::Event::CatalogRegister),
             Command::Deregister(_) => Some(meter::Event::CatalogDeregister),
-            Command::Kv(_) => Some(meter::Event::KvApply),
+            Command::Kv(_) | Command::Fenced(..) => Some(meter::Event::KvApply),
             _ => None,
         };
         self.meter.count(meter::Event::RaftApply, 1);

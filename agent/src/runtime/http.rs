@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 /// So much of a refused body is read and dropped, for so long, before the answer.
 const DISCARD_MAX: usize = 16 << 20;
@@ -95,7 +95,9 @@ pub async fn serve_tcp(listener: TcpListener, dispatcher: Arc<Dispatcher>, conne
         let _ = stream.set_nodelay(true);
         let dispatcher = Arc::clone(&dispatcher);
         tokio::spawn(async move {
-            connection(stream, Some(peer.ip()), dispatcher).await;
+            if let Some(settings) = heard(&stream).await {
+                connection(stream, settings, Some(peer.ip()), dispatcher).await;
+            }
             drop(seat);
         });
     }
@@ -108,12 +110,28 @@ pub async fn serve_unix(listener: UnixListener, dispatcher: Arc<Dispatcher>) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        tokio::spawn(connection(stream, None, Arc::clone(&dispatcher)));
+        tokio::spawn(connection(stream, &ANY, None, Arc::clone(&dispatcher)));
     }
 }
 
-/// Of every connection; one for all, as thousands may be open.
-static SETTINGS: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
+/// How a connection is served; one value for all, as thousands may be open.
+type Settings = auto::Builder<TokioExecutor>;
+
+/// For clients of either version.
+static ANY: LazyLock<Settings> = LazyLock::new(settings);
+/// For those of whom the first bytes say that it is not HTTP/2. hyper would read these bytes apart from the rest, and its buffer
+/// for that is twice as large for as long as the connection lasts.
+static HTTP1: LazyLock<Settings> = LazyLock::new(|| settings().http1_only());
+
+/// Looks at what a client begins with, without taking it; `None` when it says nothing for too long.
+async fn heard(stream: &TcpStream) -> Option<&'static Settings> {
+    let mut begin = [0; 4];
+    let length = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut begin)).await.ok()?.ok()?;
+    // RFC 9113 §3.4. Fewer bytes may yet become that.
+    Some(if length < begin.len() || begin == *b"PRI " { &ANY } else { &HTTP1 })
+}
+
+fn settings() -> Settings {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Without hyper's `pipeline_flush`: it keeps an answer back while unread bytes follow, and so loses every refusal of a request that
     // is broken in its middle.
@@ -128,9 +146,9 @@ static SETTINGS: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(|| {
         .max_header_list_size(64 << 10)
         .max_concurrent_streams(1024);
     builder
-});
+}
 
-async fn connection<S>(stream: S, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
+async fn connection<S>(stream: S, settings: &'static Settings, source: Option<IpAddr>, dispatcher: Arc<Dispatcher>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -143,7 +161,7 @@ where
             async move { Ok::<_, Infallible>(serve(request, source, &dispatcher).await) }
         }
     });
-    let serving = pin!(SETTINGS.serve_connection(TokioIo::new(stream), service));
+    let serving = pin!(settings.serve_connection(TokioIo::new(stream), service));
     unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
@@ -286,6 +304,7 @@ pub(crate) fn call<B>(request: Request<B>, source: Option<IpAddr>) -> Option<(Ca
         gzip: wants_gzip(&text(header::ACCEPT_ENCODING)),
         body: Bytes::new(),
         source,
+        agent: None,
     };
     Some((call, body))
 }

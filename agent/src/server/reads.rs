@@ -2,6 +2,7 @@
 
 use crate::consensus::Status;
 use crate::effect::Ticket;
+use crate::time::Instant;
 use lictor_catalog::Index;
 use std::collections::BTreeMap;
 
@@ -34,13 +35,13 @@ impl Reads {
 }
 
 /// How a follower learns that it has caught up with a leader: he tells how far the truth reached after it began to follow.
-/// Before that his letters say nothing of how old its state is.
+/// Before that, and again after a silence of his, his letters say nothing of how old its state is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CatchUp {
     /// Whom it follows: each leadership begins anew.
     epoch: u64,
-    /// The first ask of this epoch.
-    pub(super) first: Option<u64>,
+    /// The first ask since it began, and when it was made.
+    pub(super) first: Option<(u64, Instant)>,
     /// Once this is applied, it has caught up.
     pub(super) target: Option<Index>,
     pub(super) done: bool,
@@ -52,11 +53,15 @@ impl CatchUp {
         *self = Self { epoch: self.epoch, ..Self::default() };
     }
 
-    /// Draws the conclusions of a turn.
-    pub(super) fn observe(&mut self, status: &Status) {
+    /// Draws the conclusions of a turn. When it caught up just now: the time up to which nothing is missing here.
+    pub(super) fn observe(&mut self, status: &Status) -> Option<Instant> {
         if self.epoch != status.epoch {
             *self = Self { epoch: status.epoch, ..Self::default() };
         }
-        self.done |= self.target.is_some_and(|index| status.applied >= index);
+        if self.done || self.target.is_none_or(|index| status.applied < index) {
+            return None;
+        }
+        self.done = true;
+        self.first.map(|(_, asked)| asked)
     }
 }

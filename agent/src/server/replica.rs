@@ -29,8 +29,9 @@ const ASK_TICKS: u64 = 2;
 /// An ask that has not been answered for so many ticks was lost. Long against any round trip: an answer that comes after
 /// its ask was given up helps nobody.
 const ASK_LOST_TICKS: u64 = 20;
-/// Without a tick for so long this process did not run.
-const STALL: Duration = Duration::from_millis(300);
+/// A leader that was not heard for so long, because letters were lost or this process did not run, may have told others what
+/// he did not tell this server: his next letter says that he lives, not that this server has all that he has.
+const SILENCE: Duration = Duration::from_millis(300);
 /// Reads that wait for a quorum at most; more are refused.
 const READS_MAX: usize = 16_384;
 /// Writes that wait to be applied at most; more are refused.
@@ -89,8 +90,6 @@ pub struct Replica {
     answers: Vec<(Ticket, Answer)>,
     peers: BTreeMap<Uuid, Peer>,
     next_tick: Instant,
-    /// When the last tick was.
-    ticked: Instant,
     ticks: u64,
     catch_up: CatchUp,
     status: Status,
@@ -125,7 +124,6 @@ impl Replica {
             answers: Vec::new(),
             peers: BTreeMap::new(),
             next_tick: now + TICK,
-            ticked: now,
             ticks: 0,
             catch_up: CatchUp::default(),
             status,
@@ -184,11 +182,14 @@ impl Replica {
             }
             (None, _) => {}
         }
-        self.notice_stall(now);
         // Neither with a full disk nor before it has caught up with this leader does it have all that he has: its answers grow
         // old and must say so.
         if self.status.leader == Some(from) && self.catch_up.done && !self.disk_full {
-            self.view.heard = now;
+            if now.since(self.view.heard) > SILENCE {
+                self.catch_up.begin();
+            } else {
+                self.view.heard = now;
+            }
         }
         match self.engine.step(from, letter) {
             Ok(()) => {}
@@ -226,17 +227,22 @@ impl Replica {
         }
     }
 
+    /// The log's time now; `None` unless this server leads and may propose.
+    #[must_use]
+    pub fn log_time(&self, now: Instant) -> Option<u64> {
+        let clock = self.clock.filter(|clock| clock.epoch == self.status.epoch && self.settled())?;
+        Some(clock.now_ms(now))
+    }
+
     /// Proposes for the leader itself; nobody waits for the answer.
     pub fn propose(&mut self, command: Command, now: Instant) -> Result<(Index, u64), Unserved> {
         if self.disk_full || self.writes.len() >= WRITES_MAX {
             return Err(Unserved::Busy);
         }
-        let Some(clock) = self.clock.filter(|clock| clock.epoch == self.status.epoch && self.settled()) else {
-            return Err(Unserved::NoLeader);
-        };
+        let Some(time_ms) = self.log_time(now) else { return Err(Unserved::NoLeader) };
         let id = self.next_write;
         self.next_write = id.wrapping_add(1);
-        let entry = Entry { time_ms: clock.now_ms(now), id, command };
+        let entry = Entry { time_ms, id, command };
         match self.engine.propose(entry.encode()) {
             Ok(index) => Ok((index, id)),
             Err(Refused::NotLeader(_)) => Err(Unserved::NoLeader),
@@ -308,9 +314,7 @@ impl Replica {
         if now < self.next_tick {
             return;
         }
-        self.notice_stall(now);
         self.next_tick = now + TICK;
-        self.ticked = now;
         self.ticks += 1;
         self.engine.tick();
         self.status = self.engine.status();
@@ -321,19 +325,12 @@ impl Replica {
             if self.status.leading || !self.reads.queued.is_empty() {
                 self.ask(now);
             }
-            self.ask_to_catch_up();
-        }
-    }
-
-    /// What a process finds when it was stopped for a while was sent long ago: it has to catch up anew.
-    fn notice_stall(&mut self, now: Instant) {
-        if now.since(self.ticked) > STALL {
-            self.catch_up.begin();
+            self.ask_to_catch_up(now);
         }
     }
 
     /// A server that has not caught up with its leader asks him how far the truth reaches.
-    fn ask_to_catch_up(&mut self) {
+    fn ask_to_catch_up(&mut self, now: Instant) {
         if self.catch_up.done || self.status.leading || self.catch_up.target.is_some() {
             return;
         }
@@ -341,7 +338,7 @@ impl Replica {
         self.reads.next_ask += 1;
         // Any later answer will do as well: a slow leader must not find each of its answers given up already.
         if self.engine.read_index(ask).is_ok() && self.catch_up.first.is_none() {
-            self.catch_up.first = Some(ask);
+            self.catch_up.first = Some((ask, now));
         }
     }
 
@@ -484,7 +481,7 @@ impl Replica {
         let confirmed = self.lease.asked_at(ask).filter(|_| status.leading);
         self.view.heard = self.view.heard.max(confirmed.unwrap_or_default());
         self.lease.answered(ask, &status);
-        if self.catch_up.target.is_none() && self.catch_up.first.is_some_and(|first| first <= ask) {
+        if self.catch_up.target.is_none() && self.catch_up.first.is_some_and(|(first, _)| first <= ask) {
             self.catch_up.target = Some(index);
         }
         let tickets = self.reads.answered(ask);
@@ -502,7 +499,10 @@ impl Replica {
         } else {
             self.clock = None;
         }
-        self.catch_up.observe(&self.status);
+        if let Some(asked) = self.catch_up.observe(&self.status) {
+            self.view.heard = self.view.heard.max(asked);
+            self.dirty = true;
+        }
         let caught_up = self.view.caught_up || self.settled() || self.catch_up.done;
         let lease_until = self.lease.until(&self.status);
         let leader = self.status.leader.and_then(|peer| {

@@ -5,6 +5,7 @@
 
 pub mod operate;
 pub mod recovery;
+mod sessions;
 
 use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
@@ -85,6 +86,8 @@ pub struct Role {
     next_pass: Instant,
     /// The last write of the leader's own; the next pass waits until it is applied.
     under_way: Index,
+    /// The last of the commands that end sessions; until it is applied the same ones are still to be found.
+    expiring: Index,
     was_settled: bool,
     orders: Vec<operate::Order>,
     recovering: Option<recovery::Recovering>,
@@ -135,6 +138,7 @@ impl Role {
             members: Vec::new(),
             next_pass: now,
             under_way: Index(0),
+            expiring: Index(0),
             was_settled: false,
             orders: Vec::new(),
             recovering: None,
@@ -337,7 +341,8 @@ impl Role {
         }
     }
 
-    pub fn write(&mut self, ticket: Ticket, command: Command, now: Instant, effects: &mut Vec<Effect>) {
+    pub fn write(&mut self, ticket: Ticket, mut command: Command, now: Instant, effects: &mut Vec<Effect>) {
+        self.resolve(&mut command);
         match &mut self.replica {
             Some(replica) => replica.write(ticket, command, now),
             None => effects.push(no_leader(ticket)),
@@ -380,6 +385,7 @@ impl Role {
             self.reconciler = Reconciler::default();
             self.electorate = Electorate::new(self.config.me, self.config.reap_after);
             self.under_way = Index(0);
+            self.expiring = Index(0);
         }
         self.was_settled = settled;
         if settled && now >= self.next_pass {
@@ -390,7 +396,7 @@ impl Role {
         } else if now >= self.next_pass {
             self.next_pass = now + FULL_PASS;
         }
-        Ok(())
+        self.expire_sessions(now, effects)
     }
 
     /// Looks whether there can be a cluster now, and says why not.

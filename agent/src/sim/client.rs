@@ -23,6 +23,7 @@ pub fn call(method: Method, target: &str, body: &str) -> Call {
         gzip: false,
         body: Bytes::copy_from_slice(body.as_bytes()),
         source: None,
+        agent: None,
     }
 }
 
@@ -63,7 +64,7 @@ impl World {
         self.operate(node, kind, call(Method::Get, &format!("/v1/kv/{key}?index={index}&wait={wait_ms}ms"), ""))
     }
 
-    fn operate(&mut self, node: usize, kind: Kind, call: Call) -> usize {
+    pub(super) fn operate(&mut self, node: usize, kind: Kind, call: Call) -> usize {
         let number = self.history.len();
         self.trace.mix(&[self.now, node as u64, 300, number as u64]);
         self.history.push(Op { node, kind, begun: self.now, ended: None, reply: None });
@@ -109,9 +110,24 @@ fn deed(kind: &Kind, reply: &Reply) -> Deed {
     let text = || String::from_utf8_lossy(&reply.body).into_owned();
     match kind {
         Kind::Other => Deed::Replied,
-        Kind::Put { .. } | Kind::Cas { .. } | Kind::Delete { .. } => match (reply.status, &*reply.body) {
+        Kind::Open | Kind::Sequencer { .. } => match given(reply) {
+            Some(text) => Deed::Given(text),
+            None if text().contains("outcome unknown") => Deed::Unknown,
+            None => Deed::Failed(text()),
+        },
+        Kind::Put { .. }
+        | Kind::Cas { .. }
+        | Kind::Delete { .. }
+        | Kind::Renew { .. }
+        | Kind::Close { .. }
+        | Kind::Lock { .. }
+        | Kind::Unlock { .. }
+        | Kind::Fenced { .. } => match (reply.status, &*reply.body) {
             (200, b"true") => Deed::Acked(true),
             (200, b"false") => Deed::Acked(false),
+            (200, _) if matches!(kind, Kind::Renew { .. }) => Deed::Acked(true),
+            (404, _) if matches!(kind, Kind::Renew { .. }) => Deed::Acked(false),
+            (409, _) => Deed::Acked(false),
             _ if text().contains("outcome unknown") => Deed::Unknown,
             _ => Deed::Failed(text()),
         },
@@ -120,6 +136,12 @@ fn deed(kind: &Kind, reply: &Reply) -> Deed {
             _ => Deed::Failed(text()),
         },
     }
+}
+
+/// What a client asked for to show it to others.
+fn given(reply: &Reply) -> Option<String> {
+    let body: Value = serde_json::from_slice(&reply.body).ok()?;
+    Some(body.get("ID").or_else(|| body.get("Sequencer"))?.as_str()?.to_owned())
 }
 
 fn found(reply: &Reply) -> Option<Deed> {

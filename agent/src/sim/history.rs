@@ -37,14 +37,45 @@ pub enum Kind {
         index: u64,
         wait_ms: u64,
     },
+    /// Makes a session.
+    Open,
+    Renew {
+        session: Uuid,
+    },
+    /// Destroys a session.
+    Close {
+        session: Uuid,
+    },
+    Lock {
+        key: String,
+        value: String,
+        session: Uuid,
+    },
+    Unlock {
+        key: String,
+        value: String,
+        session: Uuid,
+    },
+    /// Asks who holds a lock.
+    Sequencer {
+        key: String,
+    },
+    /// Writes while this sequencer is not stale.
+    Fenced {
+        key: String,
+        value: String,
+        sequencer: String,
+    },
     Other,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// A write was made (`true`), or a compare-and-set did not match.
+    /// A write was made (`true`), or a compare-and-set did not match, a lock was not taken, a sequencer was stale.
     Acked(bool),
+    /// The session's id, or the sequencer, that was asked for.
+    Given(String),
     /// A read's value, its `ModifyIndex` and the answer's index.
     Found { value: Option<String>, modified: u64, index: u64 },
     /// It surely did not happen.

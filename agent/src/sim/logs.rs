@@ -40,6 +40,8 @@ pub struct Agreed {
     pub index: u64,
     /// When the first server had applied it.
     pub at: u64,
+    /// Log time.
+    pub time_ms: u64,
     pub command: Command,
 }
 
@@ -132,8 +134,8 @@ impl Logs {
                 continue;
             }
             self.agreed.insert(place.index, *place);
-            if let Some(command) = command(record) {
-                self.commands.push(Agreed { index: place.index, at: now, command });
+            if let Some(Entry { time_ms, command, .. }) = entry(record) {
+                self.commands.push(Agreed { index: place.index, at: now, time_ms, command });
             }
         }
         if let Some(base) = log.base {
@@ -172,9 +174,9 @@ impl World {
     }
 }
 
-fn command(record: &[u8]) -> Option<Command> {
+fn entry(record: &[u8]) -> Option<Entry> {
     let record = Record::decode(record).ok()?.into_engine().ok()?;
     let data = record.get_data();
     let plain = record.get_entry_type() == EntryType::EntryNormal && !data.is_empty();
-    plain.then(|| Entry::decode(data).ok())?.map(|entry| entry.command)
+    plain.then(|| Entry::decode(data).ok())?
 }

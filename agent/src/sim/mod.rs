@@ -18,6 +18,7 @@ mod fetch;
 mod history;
 mod invariant;
 pub mod linear;
+mod locks;
 mod logs;
 mod net;
 mod node;

@@ -50,6 +50,7 @@ pub struct Node {
     pub server: bool,
     pub expect: u32,
     pub log_bytes_max: usize,
+    pub session_ttl_exact: bool,
     pub disk: ByteDisk,
     /// Records of local state, by file name.
     pub records: BTreeMap<String, Vec<u8>>,
@@ -257,6 +258,9 @@ impl Node {
             default_query_time: Duration::from_secs(300),
             max_query_time: Duration::from_secs(600),
             kv_value_max: 512 << 10,
+            txn_max: 512 << 10,
+            session_ttl_min: Duration::from_secs(10),
+            session_ttl_exact: self.session_ttl_exact,
             debug_config: serde_json::Value::Null,
             response_headers: Vec::new(),
             block_endpoints: Vec::new(),

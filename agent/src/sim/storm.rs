@@ -50,7 +50,9 @@ impl Plan {
     #[must_use]
     pub fn run(self) -> Storm {
         let setup = Setup::new(self.seed, self.servers, self.clients);
-        let mut world = World::started(Setup { bug: self.bug, log_bytes_max: LOG_BYTES_MAX, ..setup });
+        let session_ttl_exact = self.seed.is_multiple_of(2);
+        let setup = Setup { bug: self.bug, log_bytes_max: LOG_BYTES_MAX, session_ttl_exact, ..setup };
+        let mut world = World::started(setup);
         world.supervised = true;
         let mut storm = Storm::new(self.seed, world, Vec::new());
         storm.world.run_until(30 * SECOND, |world| world.leader().is_some());
@@ -93,6 +95,8 @@ pub struct Storm {
     pub calm: u64,
     pub death: Option<Death>,
     pub(super) dice: Dice,
+    /// Of those who lock keys, so that the other clients and the faults do not depend on them.
+    pub(super) lockers: Dice,
     pub(super) rotten: Vec<Rot>,
     /// Whom the operator told the cluster to forget, and when last.
     sent_away: BTreeMap<String, u64>,
@@ -102,9 +106,9 @@ pub struct Storm {
 
 impl Storm {
     fn new(seed: u64, world: World, plan: Vec<String>) -> Self {
-        let dice = Dice::new(seed ^ 0x5707_3a11);
+        let (dice, lockers) = (Dice::new(seed ^ 0x5707_3a11), Dice::new(seed ^ 0x10c4_e125));
         let (faults, sent_away) = (BTreeMap::new(), BTreeMap::new());
-        Self { seed, world, plan, faults, calm: 0, death: None, dice, rotten: Vec::new(), sent_away, moves: 0 }
+        Self { seed, world, plan, faults, calm: 0, death: None, dice, lockers, rotten: Vec::new(), sent_away, moves: 0 }
     }
 
     /// A storm of another making: what was done to `world` is in `plan`, and now it is over.
@@ -148,6 +152,9 @@ impl Storm {
         let mut next_fault = self.world.now + self.dice.below(2 * SECOND);
         while self.world.now < end {
             self.operate();
+            if self.lockers.below(3) == 0 {
+                self.work_on_locks();
+            }
             if self.world.now >= next_fault {
                 self.fault();
                 next_fault = self.world.now + SECOND + self.dice.below(4 * SECOND);

@@ -3,7 +3,7 @@
 
 use super::bug;
 use super::call::Message;
-use super::node::{Asker, Process};
+use super::node::{Asker, DATACENTER, Process};
 use super::rpc::{Behalf, Failure, Request, Response};
 use super::world::{Happening, MS, World};
 use crate::effect::{Answer, Pushed};
@@ -211,7 +211,8 @@ impl World {
             (Step::Index(_), _) => Attempt::Unserved(Unserved::NoLeader),
             (Step::Write(how), answer) => {
                 let pretty = self.is_pretty(node, number);
-                forward::proposed(answer).map(|outcome| Fruit::Reply(answer::write_reply(&outcome, how, pretty)))
+                let shown = |outcome| answer::write_reply(&outcome, how, pretty, DATACENTER);
+                forward::proposed(answer).map(|outcome| Fruit::Reply(shown(outcome)))
             }
             (Step::Submit, answer) => forward::proposed(answer).map(Fruit::Outcome),
             (Step::Act, answer) => forward::acted(answer).map(Fruit::Reply),
@@ -282,7 +283,7 @@ impl World {
     fn read_in(&mut self, node: usize, number: u64, view: &Arc<View>, read: Read) {
         let now = self.nodes[node].local_now(self.now);
         let Some(blocking) = read.blocking else {
-            let found = hub::find(view, &read.query, &read.encoding, super::node::DATACENTER);
+            let found = hub::find(view, &read.query, &read.encoding, DATACENTER);
             return self.found(node, number, &read, &found);
         };
         let Some(process) = self.running(node) else { return };
@@ -322,7 +323,7 @@ impl World {
     fn pass(&mut self, node: usize, number: u64, mut servers: Vec<SocketAddr>, so_far: Attempt<Fruit>) {
         let now = self.nodes[node].local_now(self.now);
         let Some(process) = self.running(node) else { return };
-        let max_query_time = process.facts.max_query_time;
+        let facts = Arc::clone(&process.facts);
         if servers.is_empty() {
             return self.tried(node, number, so_far);
         }
@@ -335,8 +336,8 @@ impl World {
         let (request, patience) = match &walk.work {
             Work::Call(call) => {
                 let blocking = call.params.has("index");
-                let patience = if blocking { max_query_time * 2 } else { walk.deadline.since(now) };
-                let forwarded = Forwarded { call: (**call).clone(), hops, budget_ms: millis(patience) };
+                let patience = if blocking { facts.max_query_time * 2 } else { walk.deadline.since(now) };
+                let forwarded = Forwarded::of(call, &facts.node_name, hops, millis(patience));
                 (Request::Call(rpc::encode(&forwarded)), patience)
             }
             Work::Submit(command) => {
@@ -469,7 +470,7 @@ fn walk_back(process: Option<&mut Process>, number: u64, step: Step) {
 
 /// The living servers, in random order.
 pub(super) fn servers(process: &mut Process) -> Vec<SocketAddr> {
-    let mut servers = crate::server::rpc_addresses(&process.local.members, super::node::DATACENTER);
+    let mut servers = crate::server::rpc_addresses(&process.local.members, DATACENTER);
     process.dice.shuffle(&mut servers);
     servers
 }

@@ -36,6 +36,8 @@ pub struct Setup {
     pub drift: u64,
     /// States are hashed at every so many-th index.
     pub hash_every: u64,
+    /// Sessions live as long as their TTL says, not twice as long.
+    pub session_ttl_exact: bool,
     /// A known bug in every node.
     pub bug: Option<Bug>,
 }
@@ -43,7 +45,16 @@ pub struct Setup {
 impl Setup {
     #[must_use]
     pub const fn new(seed: u64, servers: usize, clients: usize) -> Self {
-        Self { seed, servers, clients, log_bytes_max: 1 << 20, drift: 5_000_000, hash_every: 4, bug: None }
+        Self {
+            seed,
+            servers,
+            clients,
+            log_bytes_max: 1 << 20,
+            drift: 5_000_000,
+            hash_every: 4,
+            session_ttl_exact: false,
+            bug: None,
+        }
     }
 }
 
@@ -460,6 +471,7 @@ fn machine(setup: &Setup, at: usize, server: bool, expect: usize, dice: &mut Dic
         server,
         expect: u32::try_from(expect).unwrap_or(0),
         log_bytes_max: setup.log_bytes_max,
+        session_ttl_exact: setup.session_ttl_exact,
         disk: ByteDisk::default(),
         records: BTreeMap::new(),
         starts: 0,

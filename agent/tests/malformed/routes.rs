@@ -17,6 +17,8 @@ const IDS: &[&str] = &[
     "%",
     "%zz",
     "a//b",
+    "geo-web/execute",
+    "geo-web/explain",
     "a%20b",
     "web/",
     "%e2%80%a8",
@@ -35,6 +37,7 @@ const QUERIES: &[&str] = &[
     "?cas=x&flags=-1",
     "?recurse&keys&raw&separator=%00",
     "?passing=maybe&tag=&tag=&node-meta=:&node-meta=a:b:c",
+    "?limit=-9223372036854775808&near=_ip&connect=2",
     "?enable=2&reason=%ff",
     "?dc=dc2&token=%00&filter=(",
     "?;",
@@ -58,6 +61,8 @@ const BODIES: &[&str] = &[
     "{\"Node\":\"\\u0000\",\"Address\":\"\\ud800\"}",
     "{\"Node\":\"n1\",\"Address\":\"x\",\"Service\":{\"Service\":\"\\u202e\"},\"Check\":{\"Name\":\"c\",\"Status\":\"passing\"}}",
     "{\"Node\":\"n1\",\"Address\":\"x\",\"ID\":\"not-a-uuid\"}",
+    "{\"Name\":\"q\",\"Service\":{\"Service\":\"${match(9)}\",\"Failover\":{\"NearestN\":1e300}}}",
+    "{\"Name\":\"q\",\"Template\":{\"Type\":\"name_prefix_match\",\"Regexp\":\"(a{999}){999}\"},\"Service\":{\"Service\":\"${\"}}",
     "{\"Status\":\"passing\",\"Output\":\"\\u0000\\u001b[2J\"}",
 ];
 

@@ -23,7 +23,7 @@ const PLAIN: [(&str, Holds); 3] = [
 const fn case(bug: Bug) -> (Situation, u64, &'static str) {
     match bug {
         Bug::VoteNotPersisted => (provoke::power_cut_after_a_vote, 4, "election"),
-        Bug::AckBeforeSync => (storm, 2, "election"),
+        Bug::AckBeforeSync => (storm, 12, "election"),
         Bug::StaleReadIndex => (provoke::paused_leader, 3, "fresh_reads"),
         Bug::LostWakeup => (provoke::waiting_readers, 3, "waiters"),
         Bug::RefutationIgnored => (provoke::short_pauses, 4, "false_alarm"),

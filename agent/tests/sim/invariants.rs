@@ -28,6 +28,8 @@ hold! {
     once
     linearizable
     stale
+    locks
+    holders
     indexes
     endings
     progress

@@ -6,6 +6,7 @@ mod cluster;
 mod disk;
 mod invariants;
 mod leave;
+mod locks;
 mod one_server;
 mod plain;
 mod provoke;

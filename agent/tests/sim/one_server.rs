@@ -16,7 +16,7 @@ fn resolve(world: &World, name: &str) -> (ResponseCode, Vec<String>) {
     let asked = Asked::parse(&name, RecordType::A, &settings);
     let store = &world.process(0).expect("it runs").view.store;
     let room = Room { answers_max: 100, edns: true };
-    let found = answer(store, &settings, (&query, &asked), room, 0, &mut |_| 0);
+    let found = answer(store, &settings, (&query, &asked, None), room, 0, &mut |_| 0);
     (found.code, found.answers.iter().map(|record| record.data.to_string()).collect())
 }
 

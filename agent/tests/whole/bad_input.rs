@@ -50,6 +50,9 @@ async fn bad_calls_are_refused_with_a_reason() {
     assert_eq!(cluster.get(&agent, "/v1/kv/a?stale&consistent").await.unwrap().0, 400);
     assert_eq!(cluster.get(&agent, "/v1/nothing").await.unwrap().0, 404);
     assert_eq!(cluster.put(&agent, "/v1/kv/big", vec![0; 600_000]).await.unwrap().0, 413);
+    // What nobody looks at is not refused.
+    assert_eq!(cluster.put(&agent, "/v1/agent/maintenance?enable=false", b"{}".to_vec()).await.unwrap().0, 200);
+    assert_eq!(cluster.put(&agent, "/v1/nothing", b"{}".to_vec()).await.unwrap().0, 404);
     assert_eq!(cluster.put(&agent, "/v1/status/leader", "").await.unwrap().0, 405);
     // A name that DNS cannot carry is registered all the same.
     let odd = r#"{"Name":"my_odd service","Port":1}"#;

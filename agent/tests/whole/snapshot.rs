@@ -25,6 +25,11 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
         assert_eq!(cluster.put(&client, &format!("/v1/kv/large/{key}"), large.clone()).await.unwrap().0, 200);
     }
     cluster.put(&client, "/v1/kv/old", "1").await.unwrap();
+    let holder = cluster.put(&agents[0], "/v1/session/create", r#"{"TTL":"60s"}"#).await.unwrap().1;
+    let holder: serde_json::Value = serde_json::from_str(&holder).unwrap();
+    let holder = holder["ID"].as_str().unwrap();
+    let lock = format!("/v1/kv/lock?acquire={holder}");
+    assert_eq!(cluster.put(&client, &lock, "").await.unwrap().1, "true");
     let before = until("the old key", Duration::from_secs(5), async || index(&cluster, &agents[0], "old").await).await;
 
     let file = cluster.dir.join("backup.snap");
@@ -37,6 +42,8 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
 
     cluster.put(&client, "/v1/kv/old", "2").await.unwrap();
     cluster.put(&client, "/v1/kv/new", "1").await.unwrap();
+    cluster.put(&client, &format!("/v1/session/destroy/{holder}"), "").await.unwrap();
+    assert_eq!(cluster.json(&client, "/v1/kv/lock").await[0].get("Session"), None);
 
     // Whatever is damaged is refused before anything happens.
     let mut damaged = std::fs::read(&file).unwrap();
@@ -63,6 +70,13 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
         restored.await;
         assert_eq!(cluster.get(agent, "/v1/kv/new?stale").await.unwrap().0, 404);
     }
+
+    assert_eq!(
+        cluster.json(&client, "/v1/kv/lock").await[0]["Session"],
+        holder,
+        "the session lives, and holds its lock"
+    );
+    assert_eq!(cluster.put(&client, &format!("/v1/session/renew/{holder}"), "").await.unwrap().0, 200);
 
     // What follows is newer than all that anybody has seen; and it all lasts.
     cluster.put(&client, "/v1/kv/old", "3").await.unwrap();

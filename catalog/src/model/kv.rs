@@ -1,7 +1,7 @@
 //! A key and its value.
 
 use super::Index;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -63,6 +63,18 @@ impl From<KvEntry<'_>> for KvRow {
         let packed =
             postcard::to_extend(&entry, buffer).expect("an entry is a plain value and memory is the only sink");
         Self(packed.into())
+    }
+}
+
+impl Serialize for KvRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.entry().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for KvRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        KvEntry::deserialize(deserializer).map(Self::from)
     }
 }
 

@@ -4,13 +4,19 @@ mod check;
 mod kv;
 mod name;
 mod node;
+mod prepared;
 mod service;
+mod session;
+mod template;
 
 pub use check::{Check, CheckDefinition, Status};
 pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};
 pub use node::Node;
+pub use prepared::{Failover, FailoverTarget, PreparedQuery, ServiceQuery, Template};
 pub use service::{Connect, Locality, Service, ServiceAddress, ServiceKind, Weights};
+pub use session::{BadSequencer, Behavior, LOCK_DELAY_MAX, Sequencer, ServiceCheck, Session, Ttl};
+pub use template::BadTemplate;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

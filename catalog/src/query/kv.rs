@@ -4,12 +4,13 @@ use crate::acl::Authorizer;
 use crate::model::{Index, KvRow};
 use crate::store::Store;
 
-/// A missing key has the index of the whole table, deletions included.
 pub(super) fn get(store: &Store, key: &str, may: &dyn Authorizer) -> (Index, Option<KvRow>) {
-    match store.kv.get(key) {
-        Some(row) => (row.entry().modify_index, may.key_read(key).then(|| row.clone())),
-        None => (store.kv.table_index(), None),
-    }
+    (key_index(store, key), store.kv.get(key).filter(|_| may.key_read(key)).cloned())
+}
+
+/// A missing key has the index of the whole table, deletions included.
+pub(super) fn key_index(store: &Store, key: &str) -> Index {
+    store.kv.get(key).map_or_else(|| store.kv.table_index(), |row| row.entry().modify_index)
 }
 
 pub(super) fn list(store: &Store, prefix: &str, may: &dyn Authorizer) -> (Index, Vec<KvRow>) {
@@ -41,7 +42,7 @@ fn cut<'a>(key: &'a str, from: usize, separator: &str) -> &'a str {
 }
 
 /// The last change under a prefix. The table's index where nothing is known under it, and for the empty prefix.
-fn prefix_index(store: &Store, prefix: &str) -> Index {
+pub(super) fn prefix_index(store: &Store, prefix: &str) -> Index {
     if prefix.is_empty() {
         return store.kv.table_index();
     }

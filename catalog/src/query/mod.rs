@@ -2,19 +2,25 @@
 //!
 //! The index of an answer says when it last may have changed; it is what a blocking query waits on. Two promises hold for
 //! every query: whenever its rows change, its index rises and one of its watches is touched; and its index is never 0,
-//! which clients take for "no index" and would turn their waiting into a busy loop.
+//! which clients take for "no index" and would turn their waiting into a busy loop. ([`Query::Execute`] alone is not to be
+//! waited for.)
 
 mod health;
 mod kv;
 mod nodes;
+mod prepared;
 mod services;
+mod sessions;
+mod txn;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvRow, Node, Service, Status, folded};
+use crate::model::{Check, Index, KvRow, Node, PreparedQuery, Service, Session, Status, folded};
 use crate::store::{Store, Watch};
+use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A read of the catalog, as a value. Names are compared case-blind. `meta` pairs and `tags` must all match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +96,37 @@ pub enum Query {
         /// Where to cut.
         separator: String,
     },
+    /// One session.
+    Session {
+        /// The id.
+        id: Uuid,
+    },
+    /// The sessions of a node.
+    SessionsOfNode {
+        /// The name.
+        node: String,
+    },
+    /// Every session.
+    Sessions,
+    /// One prepared query.
+    PreparedQuery {
+        /// The id.
+        id: Uuid,
+    },
+    /// Every prepared query.
+    PreparedQueries,
+    /// The prepared query that would be carried out.
+    Explain {
+        /// Its name or id.
+        name: String,
+    },
+    /// What a prepared query finds.
+    Execute(Execution),
+    /// A transaction that only looks.
+    Txn {
+        /// Its operations.
+        looks: Vec<TxnLook>,
+    },
 }
 
 /// What a [`Query`] found. Rows are shared with the store, not copied.
@@ -111,6 +148,14 @@ pub enum Rows {
     KvEntries(Vec<KvRow>),
     /// Keys alone, in order.
     Keys(Vec<String>),
+    /// Sessions, by id.
+    Sessions(Vec<Arc<Session>>),
+    /// Prepared queries, by id.
+    PreparedQueries(Vec<Arc<PreparedQuery>>),
+    /// What a prepared query found; `None` when there is none of this name.
+    Executed(Option<Executed>),
+    /// What a transaction found.
+    Txn(TxnResult),
 }
 
 /// One instance of a service, its node, and the checks that speak of either.
@@ -150,6 +195,17 @@ impl Query {
             Self::KvGet { key } => with(kv::get(store, key, may), Rows::KvEntry),
             Self::KvList { prefix } => with(kv::list(store, prefix, may), Rows::KvEntries),
             Self::KvKeys { prefix, separator } => with(kv::keys(store, prefix, separator, may), Rows::Keys),
+            Self::Session { id } => with(sessions::one(store, *id, may), Rows::Sessions),
+            Self::SessionsOfNode { node } => with(sessions::of_node(store, node, may), Rows::Sessions),
+            Self::Sessions => with(sessions::all(store, may), Rows::Sessions),
+            Self::PreparedQuery { id } => with(prepared::one(store, *id, may), Rows::PreparedQueries),
+            Self::PreparedQueries => with(prepared::all(store, may), Rows::PreparedQueries),
+            Self::Explain { name } => with(prepared::explain(store, name, may), Rows::PreparedQueries),
+            Self::Execute(execution) => {
+                let index = prepared::execution_index(store, &execution.name);
+                (index, Rows::Executed(execute(store, execution, may)))
+            }
+            Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
     }
 
@@ -181,9 +237,16 @@ impl Query {
             Self::HealthState { meta, .. } => and_nodes(Watch::Checks, meta),
             Self::KvGet { key } => vec![Watch::Key(Arc::from(&**key))],
             Self::KvList { prefix } | Self::KvKeys { prefix, .. } => vec![Watch::Prefix(Arc::from(&**prefix))],
+            Self::Session { .. } | Self::SessionsOfNode { .. } | Self::Sessions => vec![Watch::Sessions],
+            Self::PreparedQuery { .. } | Self::PreparedQueries | Self::Explain { .. } => vec![Watch::Prepared],
+            // Nobody may wait for it: which service it looks at is known only when it is run.
+            Self::Execute(_) => vec![Watch::Prepared],
+            Self::Txn { looks } => looks.iter().map(txn::watch).collect(),
         }
     }
 }
+
+pub use prepared::{Executed, Execution, execute, resolve};
 
 /// Instances of a service with their checks, by node and id. Allocates for the checks only.
 pub fn instances<'a>(store: &'a Store, name: &str) -> impl Iterator<Item = Instance> + use<'a> {

@@ -1,11 +1,16 @@
 //! One command against the store: total, deterministic, and exact about what it touched.
 
 use super::kv::Tombstone;
+use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
 use crate::model::{Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
+use uuid::Uuid;
+
+/// Sequential keys have ten digits, so that their order is the order of their numbers.
+const NUMBERS: u64 = 10_000_000_000;
 
 /// A command being applied: its index, and what it has touched so far.
 pub(super) struct Change {
@@ -22,6 +27,11 @@ impl Change {
     /// The whole store was replaced.
     pub(super) fn touch_all(&mut self) {
         self.all = true;
+    }
+
+    /// What was changed is undone.
+    pub(super) fn forget(&mut self) {
+        self.watches.clear();
     }
 
     fn touched(mut self) -> Touched {
@@ -46,6 +56,13 @@ impl Store {
             Command::Register(register) => self.register(register, &mut change).into(),
             Command::Deregister(deregister) => self.deregister(deregister, &mut change),
             Command::Kv(command) => self.apply_kv(command, &mut change),
+            Command::Fenced(sequencer, command) => match self.fence(sequencer) {
+                Ok(()) => self.apply_kv(command, &mut change),
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            Command::Txn(txn) => self.apply_txn(txn, &mut change),
+            Command::Session(command) => self.apply_session(command, &mut change),
+            Command::Prepared(command) => self.apply_prepared(command, &mut change),
             Command::Restore(command) => self.restore(command, &mut change).into(),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
@@ -53,12 +70,13 @@ impl Store {
             }
         };
         self.kv.reap(self.time_ms);
+        self.delays.reap(self.time_ms);
         self.reap_staging();
         Applied { outcome, touched: change.touched() }
     }
 
     /// Unknown things count as deregistered.
-    fn deregister(&mut self, deregister: &Deregister, change: &mut Change) -> Outcome {
+    pub(super) fn deregister(&mut self, deregister: &Deregister, change: &mut Change) -> Outcome {
         match deregister {
             Deregister::Node(node) => self.remove_node(&folded(node), change),
             Deregister::Service(node, id) => self.remove_service(&folded(node), &folded(id), change),
@@ -67,7 +85,7 @@ impl Store {
         Outcome::Done
     }
 
-    fn apply_kv(&mut self, command: &KvCommand, change: &mut Change) -> Outcome {
+    pub(super) fn apply_kv(&mut self, command: &KvCommand, change: &mut Change) -> Outcome {
         match command {
             KvCommand::Set { key, value, flags } => {
                 self.set_key(key, value, *flags, change);
@@ -98,31 +116,78 @@ impl Store {
                 }
                 Outcome::Done
             }
+            KvCommand::Acquire { key, value, flags, session } => {
+                match self.lock_key(key, value, *flags, *session, change) {
+                    Ok(()) => Outcome::Matched(true),
+                    Err(NotLocked::Held | NotLocked::Delayed) => Outcome::Matched(false),
+                    Err(NotLocked::NoSession) => Outcome::Refused(Refusal::MissingSession { id: *session }),
+                }
+            }
+            KvCommand::Sequence { prefix, value, flags, session } => {
+                match self.append_key(prefix, value, *flags, *session, change) {
+                    Ok(key) => Outcome::Key(key),
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
+            KvCommand::Release { key, value, flags, session } => {
+                Outcome::Matched(self.unlock_key(key, value, *flags, *session, change).is_ok())
+            }
         }
     }
 
-    /// Locks are advisory: a plain write keeps the holder. A write that would leave the entry equal is skipped.
+    /// Locks are advisory: a plain write keeps the holder.
     fn set_key(&mut self, key: &str, value: &Bytes, flags: u64, change: &mut Change) {
-        let new = KvEntry {
+        let lock = self.lock_of(key);
+        self.put_key(key, value, flags, lock, change);
+    }
+
+    /// A write that would leave the entry equal is skipped.
+    pub(super) fn put_key(&mut self, key: &str, value: &[u8], flags: u64, lock: Lock, change: &mut Change) {
+        let old = self.kv.get(key).map(KvRow::entry);
+        let mut entry = KvEntry {
             key,
             value,
             flags,
-            session: None,
-            lock_index: 0,
-            create_index: change.index,
-            modify_index: change.index,
+            session: lock.session,
+            lock_index: lock.index,
+            create_index: old.map_or(change.index, |old| old.create_index),
+            modify_index: old.map_or(change.index, |old| old.modify_index),
         };
-        let row: KvRow = match self.kv.get(key).map(KvRow::entry) {
-            Some(old) if old.value == value && old.flags == flags => return,
-            Some(old) => KvEntry { value, flags, modify_index: change.index, ..old }.into(),
-            None => new.into(),
-        };
+        if old == Some(entry) {
+            return;
+        }
+        entry.modify_index = change.index;
+        let row = entry.into();
         change.touch(Watch::Key(Arc::from(key)));
         self.kv.index = change.index;
         self.kv.insert(row);
     }
 
-    fn remove_key(&mut self, key: &str, change: &mut Change) {
+    /// Creates a key with the next number. Numbers whose key is there already, or must not be locked yet, are passed over.
+    fn append_key(
+        &mut self,
+        prefix: &str,
+        value: &Bytes,
+        flags: u64,
+        session: Option<Uuid>,
+        change: &mut Change,
+    ) -> Result<String, Refusal> {
+        let key = |number: u64| format!("{prefix}{number:010}");
+        let free = |key: &str| self.kv.get(key).is_none() && !self.delays.hold(key, self.time_ms);
+        let number = (self.kv.next_number..NUMBERS).find(|number| free(&key(*number))).ok_or(Refusal::NumbersSpent)?;
+        let key = key(number);
+        match session {
+            None => self.set_key(&key, value, flags, change),
+            // The key is free: only the session can be missing.
+            Some(id) => {
+                self.lock_key(&key, value, flags, id, change).map_err(|_not_locked| Refusal::MissingSession { id })?
+            }
+        }
+        self.kv.next_number = number + 1;
+        Ok(key)
+    }
+
+    pub(super) fn remove_key(&mut self, key: &str, change: &mut Change) {
         let tombstone = Tombstone { index: change.index, time_ms: self.time_ms };
         if let Some(key) = self.kv.remove(key, tombstone) {
             change.touch(Watch::Key(key));

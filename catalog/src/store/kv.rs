@@ -6,6 +6,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// How long a deleted key raises the index of the prefixes it lay under. Consul keeps them as long.
 const TOMBSTONE_AGE_MS: u64 = 15 * 60 * 1000;
@@ -24,11 +25,16 @@ pub(crate) struct Tombstone {
 #[derive(Clone, Default)]
 pub(crate) struct Kv {
     rows: OrdMap<ByKey, ()>,
+    /// The locked ones, by their holders.
+    held: OrdSet<(Uuid, Arc<str>)>,
     tombstones: OrdMap<Arc<str>, Tombstone>,
     /// The same tombstones, oldest first.
     by_age: OrdSet<(Index, Arc<str>)>,
     pub(crate) index: Index,
     pub(crate) tombstones_index: Index,
+    /// The number that the next sequential key is given. There is one for all prefixes: so it can never go back, whatever
+    /// is deleted, and nothing has to be kept for a prefix.
+    pub(crate) next_number: u64,
 }
 
 impl Kv {
@@ -56,6 +62,12 @@ impl Kv {
             .take_while(move |row| row.key_bytes().starts_with(prefix.as_bytes()))
     }
 
+    /// The keys that a session holds the locks on, in order.
+    pub(crate) fn held_by(&self, session: Uuid) -> impl Iterator<Item = &Arc<str>> {
+        let range = self.held.range((session, Arc::from(""))..);
+        range.take_while(move |(holder, _)| *holder == session).map(|(_, key)| key)
+    }
+
     /// The last change of the table, deletions included.
     pub(crate) fn table_index(&self) -> Index {
         self.index.max(self.tombstones_index)
@@ -74,17 +86,31 @@ impl Kv {
     /// Puts a row. Its key's tombstone goes: the row's own index is higher.
     pub(crate) fn insert(&mut self, row: KvRow) {
         self.unbury(row.key());
+        let session = |row: &KvRow| row.entry().session;
+        let (former, holder) = (self.get(row.key()).and_then(session), session(&row));
+        if former != holder {
+            self.pass_on(Arc::from(row.key()), former, holder);
+        }
         self.rows.insert(ByKey(row), ());
     }
 
     /// Removes a key and leaves a tombstone. The key, if it was there.
     pub(crate) fn remove(&mut self, key: &str, tombstone: Tombstone) -> Option<Arc<str>> {
-        self.rows.remove(key.as_bytes())?;
+        let (row, ()) = self.rows.remove_with_key(key.as_bytes())?;
         let key: Arc<str> = Arc::from(key);
+        self.pass_on(Arc::clone(&key), row.entry().session, None);
         self.bury(Arc::clone(&key), tombstone);
         self.index = tombstone.index;
         self.tombstones_index = tombstone.index;
         Some(key)
+    }
+
+    /// The lock on a key went from one session to another.
+    fn pass_on(&mut self, key: Arc<str>, from: Option<Uuid>, to: Option<Uuid>) {
+        if let Some(from) = from {
+            self.held.remove(&(from, Arc::clone(&key)));
+        }
+        self.held.extend(to.map(|to| (to, key)));
     }
 
     /// Puts a tombstone.
@@ -92,6 +118,12 @@ impl Kv {
         self.unbury(&key);
         self.by_age.insert((tombstone.index, Arc::clone(&key)));
         self.tombstones.insert(key, tombstone);
+    }
+
+    /// Puts the time of every tombstone where it is in another log's time.
+    pub(crate) fn carry_over(&mut self, time: impl Fn(u64) -> u64) {
+        let moved = |row: &Tombstone| Tombstone { time_ms: time(row.time_ms), ..*row };
+        self.tombstones = self.tombstones.iter().map(|(key, row)| (Arc::clone(key), moved(row))).collect();
     }
 
     /// Drops tombstones that are old by log time, so every server drops the same ones at the same command.
@@ -120,7 +152,7 @@ impl Kv {
 
 impl PartialEq for Kv {
     fn eq(&self, other: &Self) -> bool {
-        let rows = |kv: &Self| (kv.index, kv.tombstones_index, kv.rows.len());
+        let rows = |kv: &Self| (kv.index, kv.tombstones_index, kv.next_number, kv.rows.len());
         rows(self) == rows(other)
             && self.rows.keys().map(|row| &row.0).eq(other.rows.keys().map(|row| &row.0))
             && self.tombstones == other.tombstones

@@ -5,24 +5,35 @@
 
 mod apply;
 mod checks;
+mod delays;
 mod key;
 mod kv;
+mod locks;
 mod nodes;
 mod part;
+mod prepared;
 mod register;
 mod restore;
 mod services;
+mod sessions;
 mod snapshot;
 mod staging;
+mod txn;
 
 pub use part::Scope;
 pub use restore::{Census, Damaged, Restore};
+pub(crate) use txn::each;
 
-use crate::model::{Check, Index, KvRow, Node, NodeName, Service, folded};
+use crate::command::SessionCommand;
+use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded};
+use crate::txn::TxnResult;
 use checks::Checks;
+use delays::Delays;
 use kv::Kv;
 use nodes::Nodes;
+use prepared::Prepared;
 use services::Services;
+use sessions::Sessions;
 use staging::Staging;
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +56,9 @@ pub struct Store {
     pub(crate) services: Services,
     pub(crate) checks: Checks,
     pub(crate) kv: Kv,
+    pub(crate) sessions: Sessions,
+    pub(crate) prepared: Prepared,
+    delays: Delays,
 }
 
 impl Store {
@@ -75,6 +89,8 @@ impl Store {
             instances: self.services.len(),
             checks: self.checks.len(),
             keys: self.kv.len(),
+            sessions: self.sessions.len(),
+            prepared: self.prepared.len(),
         }
     }
 
@@ -132,6 +148,23 @@ impl Store {
     pub fn key(&self, key: &str) -> Option<&KvRow> {
         self.kv.get(key)
     }
+
+    /// A session that lives.
+    #[must_use]
+    pub fn session(&self, id: Uuid) -> Option<&Arc<Session>> {
+        self.sessions.get(id).map(|row| &row.session)
+    }
+
+    /// A prepared query by its id.
+    #[must_use]
+    pub fn prepared(&self, id: Uuid) -> Option<&Arc<PreparedQuery>> {
+        self.prepared.get(id)
+    }
+
+    /// What ends the sessions whose time to live is over at this log time.
+    pub fn expiries(&self, now_ms: u64) -> impl Iterator<Item = SessionCommand> {
+        self.sessions.due(now_ms).map(|row| SessionCommand::Expire { id: row.session.id, renewed_ms: row.renewed_ms })
+    }
 }
 
 /// How many rows a store holds.
@@ -147,6 +180,10 @@ pub struct Sizes {
     pub checks: usize,
     /// Keys.
     pub keys: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Prepared queries.
+    pub prepared: usize,
 }
 
 /// Sizes only: a store may hold a million rows.
@@ -176,8 +213,16 @@ pub struct Applied {
 pub enum Outcome {
     /// Done, or nothing needed doing.
     Done,
-    /// A compare-and-set: whether it matched.
+    /// A compare-and-set, or a lock: whether it matched, or was taken or given back.
     Matched(bool),
+    /// A session was made or renewed; `None`: there is none to renew.
+    Session(Option<Arc<Session>>),
+    /// Something was made, and has this id.
+    Made(Uuid),
+    /// A sequential key was created: this one.
+    Key(String),
+    /// A transaction was done, or failed; then nothing was changed.
+    Txn(TxnResult),
     /// The command makes no sense against this state; nothing was changed.
     Refused(Refusal),
 }
@@ -227,6 +272,55 @@ pub enum Refusal {
         /// The id of the node that has it.
         holder: Uuid,
     },
+    /// A session is to need a check that its node does not have.
+    MissingCheck {
+        /// The check.
+        check: CheckId,
+    },
+    /// A session is to need a check that is critical.
+    CriticalCheck {
+        /// The check.
+        check: CheckId,
+    },
+    /// There is a session with this id already.
+    SessionTaken {
+        /// The id.
+        id: Uuid,
+    },
+    /// There is a prepared query with this id already.
+    QueryTaken {
+        /// The id.
+        id: Uuid,
+    },
+    /// There is no prepared query with this id that could be changed.
+    MissingQuery {
+        /// The id.
+        id: Uuid,
+    },
+    /// Another prepared query has this name.
+    QueryNameTaken {
+        /// The name; empty for the template of every name.
+        name: String,
+    },
+    /// The name is the id of a prepared query.
+    QueryNameIsId {
+        /// The name.
+        name: String,
+    },
+    /// There is no session with this id that could lock anything, or bind anything to its life.
+    MissingSession {
+        /// The id.
+        id: Uuid,
+    },
+    /// Every number that a sequential key can have has been given.
+    NumbersSpent,
+    /// The lock that a sequencer speaks of has passed to somebody else, or to nobody.
+    StaleSequencer {
+        /// The key that was locked.
+        key: String,
+        /// The sequencer of who holds it now.
+        holder: Option<Box<Sequencer>>,
+    },
 }
 
 /// What a batch of commands changed: the keys under which waiting reads are found.
@@ -253,6 +347,10 @@ pub enum Watch {
     Checks,
     /// One key was written or deleted. Prefix waiters are matched against it by the hub.
     Key(Arc<str>),
+    /// Any session came or went.
+    Sessions,
+    /// Any prepared query came, went or changed.
+    Prepared,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
 }

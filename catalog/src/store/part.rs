@@ -18,6 +18,8 @@ pub enum Scope {
     Node(String),
     /// The nodes, and the instances with their nodes, that have this address.
     Address(IpAddr),
+    /// The prepared query that this name or id means, and the service that it looks up.
+    Prepared(String),
     /// The servers: the service `consul`.
     Servers,
 }
@@ -29,6 +31,7 @@ impl Scope {
             Self::Service(name) => Self::Service(folded(name).into_owned()),
             Self::Node(name) => Self::Node(folded(name).into_owned()),
             Self::Address(address) => Self::Address(address.to_canonical()),
+            Self::Prepared(name) => Self::Prepared(folded(name).into_owned()),
             Self::Servers => Self::Service("consul".to_owned()),
         }
     }
@@ -51,6 +54,7 @@ impl Store {
             Scope::Service(name) => part.take_instances(self, &name),
             Scope::Node(name) => part.take_node(self, &name),
             Scope::Address(address) => part.take_address(self, address),
+            Scope::Prepared(name) => part.take_prepared(self, &name),
             Scope::Servers => {}
         }
         part
@@ -70,6 +74,7 @@ impl Store {
         self.checks.index = whole.checks.index;
         self.kv.index = whole.kv.index;
         self.kv.tombstones_index = whole.kv.tombstones_index;
+        self.prepared.index = whole.prepared.index;
     }
 
     fn take_instances(&mut self, whole: &Self, name: &str) {
@@ -104,6 +109,14 @@ impl Store {
             self.take_node_row(whole, &folded(&service.node));
             self.take_name_index(whole, &folded(&service.name));
             self.services.insert(service);
+        }
+    }
+
+    fn take_prepared(&mut self, whole: &Self, name: &str) {
+        let Some(row) = whole.prepared.resolve(name) else { return };
+        self.prepared.insert(Arc::clone(row));
+        if let Some(query) = query::resolve(whole, name) {
+            self.take_instances(whole, &folded(&query.service.service));
         }
     }
 

@@ -190,9 +190,13 @@ impl Store {
     }
 
     fn write_check(&mut self, check: Check, change: &mut Change) {
+        let critical = (check.status == Status::Critical).then(|| (check.node.folded(), check.id.folded()));
         self.checks.insert(Arc::new(check));
         self.checks.index = change.index;
         change.touch(Watch::Checks);
+        if let Some((node, id)) = critical {
+            self.end_sessions_needing(&node, &id, change);
+        }
     }
 
     /// The node and everything on it.
@@ -203,6 +207,7 @@ impl Store {
         self.nodes.index = change.index;
         change.touch(Watch::Nodes);
         change.touch(Watch::Node(Arc::from(key)));
+        self.end_sessions_of(key, change);
         let services: Vec<_> = self.services.of_node(key).map(|service| service.id.folded()).collect();
         for id in services {
             self.take_service(key, &id, change);
@@ -247,6 +252,7 @@ impl Store {
         let check = self.checks.remove(node, id)?;
         self.checks.index = change.index;
         change.touch(Watch::Checks);
+        self.end_sessions_needing(node, id, change);
         Some(check)
     }
 

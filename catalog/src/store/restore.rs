@@ -3,9 +3,10 @@
 use super::Store;
 use super::kv::Tombstone;
 use super::nodes::NodeRow;
+use super::sessions::SessionRow;
 use super::snapshot::{FORMAT, FRAME_HEAD_LEN, Header, Kind, MAGIC, PROLOGUE_LEN, Trailer};
 use super::staging::Staging;
-use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, folded};
+use crate::model::{Check, Index, KvEntry, Node, NodeName, Service, Session, folded};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -233,6 +234,9 @@ impl Builder {
             Kind::Tombstones => each(rows, |(key, index, time_ms): (Arc<str>, _, _)| {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
             }),
+            Kind::Sessions => each(rows, |(session, renewed_ms)| self.take_session(session, renewed_ms)),
+            Kind::Prepared => each(rows, |query| self.store.prepared.insert(Arc::new(query))),
+            Kind::Delays => each(rows, |(key, until_ms)| self.store.delays.insert(key, until_ms)),
             Kind::Staging => {
                 self.store.staging = Some(Arc::new(Staging::resumed(&one(rows)?)));
                 Ok(1)
@@ -261,6 +265,9 @@ impl Builder {
             checks,
             keys,
             tombstones,
+            sessions,
+            prepared,
+            next_number,
         } = header;
         if index.0.saturating_add(lift) > INDEX_MAX {
             return Err(Damaged::Index);
@@ -271,7 +278,9 @@ impl Builder {
         (store.services.index, store.services.list_index) = (services, services_list);
         store.services.extinct = services_extinct;
         store.checks.index = checks;
-        (store.kv.index, store.kv.tombstones_index) = (keys, tombstones);
+        (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
+        store.sessions.index = sessions;
+        store.prepared.index = prepared;
         Ok(())
     }
 
@@ -293,6 +302,11 @@ impl Builder {
             check.service_name = service.name.clone();
         }
         self.store.checks.insert(Arc::new(check));
+    }
+
+    fn take_session(&mut self, mut session: Session, renewed_ms: u64) {
+        self.share_node(&mut session.node);
+        self.store.sessions.insert(SessionRow { session: Arc::new(session), renewed_ms });
     }
 
     /// Rows on a node share the one copy of its name, as they did in the store that was encoded.

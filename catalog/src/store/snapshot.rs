@@ -33,13 +33,16 @@ pub(super) enum Kind {
     Checks,
     Keys,
     Tombstones,
+    Sessions,
+    Prepared,
+    Delays,
     Staging,
     Staged,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -47,6 +50,9 @@ impl Kind {
         Self::Checks,
         Self::Keys,
         Self::Tombstones,
+        Self::Sessions,
+        Self::Prepared,
+        Self::Delays,
         Self::Staging,
         Self::Staged,
         Self::Trailer,
@@ -61,6 +67,9 @@ impl Kind {
             Self::Checks => "Check",
             Self::Keys => "KVS",
             Self::Tombstones => "Tombstone",
+            Self::Sessions => "Session",
+            Self::Prepared => "PreparedQuery",
+            Self::Delays => "LockDelay",
             Self::Staging => "Restore",
             Self::Staged => "RestoreStaged",
             Self::Trailer => "Trailer",
@@ -84,6 +93,9 @@ pub(super) struct Header {
     pub(super) checks: Index,
     pub(super) keys: Index,
     pub(super) tombstones: Index,
+    pub(super) sessions: Index,
+    pub(super) prepared: Index,
+    pub(super) next_number: u64,
 }
 
 /// By which a snapshot is known to be whole.
@@ -95,6 +107,9 @@ pub(super) struct Trailer {
     pub(super) checks: u64,
     pub(super) keys: u64,
     pub(super) tombstones: u64,
+    pub(super) sessions: u64,
+    pub(super) prepared: u64,
+    pub(super) delays: u64,
     /// CRC32C of everything before the trailer's frame.
     pub(super) checksum: u32,
 }
@@ -142,6 +157,13 @@ impl Store {
             .chain(payloads(Kind::Tombstones, store.kv.tombstones().clone(), |buffer, key, row| {
                 encode(buffer, &(key, row.index, row.time_ms))
             }))
+            .chain(payloads(Kind::Sessions, store.sessions.rows().clone(), |buffer, _, row| {
+                encode(buffer, &(&row.session, row.renewed_ms))
+            }))
+            .chain(payloads(Kind::Prepared, store.prepared.rows().clone(), |buffer, _, row| encode(buffer, row)))
+            .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
+                encode(buffer, &(key, until_ms))
+            }))
     }
 
     /// A hash of everything in the store: FNV-1a over its encoded bytes. Servers that applied the same log agree on it.
@@ -166,6 +188,9 @@ impl Store {
             checks: self.checks.index,
             keys: self.kv.index,
             tombstones: self.kv.tombstones_index,
+            sessions: self.sessions.index,
+            prepared: self.prepared.index,
+            next_number: self.kv.next_number,
         }
     }
 
@@ -177,6 +202,9 @@ impl Store {
             checks: self.checks.len() as u64,
             keys: self.kv.len() as u64,
             tombstones: self.kv.tombstones().len() as u64,
+            sessions: self.sessions.len() as u64,
+            prepared: self.prepared.len() as u64,
+            delays: self.delays.rows().len() as u64,
             checksum,
         }
     }

@@ -96,7 +96,6 @@ impl Store {
         })
     }
 
-    /// Rows keep their indexes, and all later ones are higher. Time and feature level are of this log and never fall.
     fn commit(&mut self, id: u64, count: u64, change: &mut Change) -> Result<(), Refusal> {
         let whole = |staging: &mut Arc<Staging>| staging.progress.id == id && staging.progress.count == count;
         let staging = self.staging.take_if(|staging| whole(staging)).ok_or(Refusal::NotStaged { id })?;
@@ -105,15 +104,27 @@ impl Store {
         if store.feature_level > self.feature_level {
             return Err(Refusal::Level { snapshot: store.feature_level, cluster: self.feature_level });
         }
-        let highest = store.index.0 + store.lift;
-        store.lift = self.lift.max(highest.saturating_sub(self.index.0));
-        store.index = self.index;
-        store.time_ms = store.time_ms.max(self.time_ms);
-        store.feature_level = self.feature_level;
+        store.succeed(self);
         store.restored = Some(id);
         *self = store;
         change.touch_all();
         Ok(())
+    }
+
+    /// Goes on in the log of the store that it replaces. Rows keep their indexes, and all later ones are higher. The log's
+    /// own index and time, the feature level and the numbers that were given never fall.
+    fn succeed(&mut self, former: &Self) {
+        let highest = self.index.0 + self.lift;
+        self.lift = former.lift.max(highest.saturating_sub(former.index.0));
+        self.index = former.index;
+        self.feature_level = former.feature_level;
+        self.kv.next_number = self.kv.next_number.max(former.kv.next_number);
+        let (then_ms, now_ms) = (std::mem::replace(&mut self.time_ms, former.time_ms), former.time_ms);
+        let as_far = |time_ms: u64| now_ms.saturating_add(time_ms).saturating_sub(then_ms);
+        self.delays.carry_over(as_far);
+        self.kv.carry_over(as_far);
+        // Nobody could renew a session that was not there.
+        self.sessions.renew(now_ms);
     }
 
     /// Drops what nobody goes on with.

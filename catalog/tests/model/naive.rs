@@ -1,11 +1,15 @@
-//! The catalog as one would write it on a napkin: four maps, every question answered by looking at everything.
+//! The catalog as one would write it on a napkin: a few maps, every question answered by looking at everything.
 
-use lictor_catalog::command::{Command, Deregister, KvCommand, Register};
-use lictor_catalog::model::{Node, Service, ServiceId, ServiceName, folded};
+mod txn;
+
+use lictor_catalog::command::{Command, Deregister, KvCommand, PreparedCommand, Register, SessionCommand};
+use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
-use lictor_catalog::{Check, Index, KvEntry, KvRow, Outcome, Refusal, Status};
+use lictor_catalog::{Check, Executed, Index, KvEntry, KvRow, Outcome, PreparedQuery, Refusal, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct Naive {
@@ -13,6 +17,15 @@ pub(crate) struct Naive {
     services: BTreeMap<(String, String), Service>,
     checks: BTreeMap<(String, String), Check>,
     kv: BTreeMap<String, KvRow>,
+    /// With the time of the last renewal.
+    sessions: BTreeMap<Uuid, (Session, u64)>,
+    /// Until when a key cannot be locked.
+    delays: BTreeMap<String, u64>,
+    prepared: BTreeMap<Uuid, PreparedQuery>,
+    /// Of the next sequential key.
+    next_number: u64,
+    /// How many operations of transactions changed anything.
+    moves: u64,
 }
 
 fn fold(name: &str) -> String {
@@ -20,9 +33,16 @@ fn fold(name: &str) -> String {
 }
 
 impl Naive {
-    pub(crate) fn apply(&mut self, index: Index, command: &Command) -> Outcome {
+    /// `now` is the largest time of the log so far.
+    pub(crate) fn apply(&mut self, index: Index, now: u64, command: &Command) -> Outcome {
+        let outcome = self.carry_out(index, now, command);
+        self.end_sessions(index, now);
+        outcome
+    }
+
+    fn carry_out(&mut self, index: Index, now: u64, command: &Command) -> Outcome {
         match command {
-            Command::Register(register) => match self.register(index, register) {
+            Command::Register(register) => match self.register(index, now, register) {
                 Ok(()) => Outcome::Done,
                 Err(refusal) => Outcome::Refused(refusal),
             },
@@ -41,7 +61,14 @@ impl Naive {
                 self.checks.remove(&(fold(node), fold(id)));
                 Outcome::Done
             }
-            Command::Kv(command) => self.apply_kv(index, command),
+            Command::Kv(command) => self.apply_kv(index, now, command),
+            Command::Fenced(sequencer, command) => match self.stale(sequencer) {
+                None => self.apply_kv(index, now, command),
+                Some(refusal) => Outcome::Refused(refusal),
+            },
+            Command::Txn(txn) => self.transact(index, now, txn),
+            Command::Session(command) => self.apply_session(index, now, command),
+            Command::Prepared(command) => self.apply_prepared(index, command),
             Command::FeatureLevel(_) => Outcome::Done,
             Command::Restore(_) => unreachable!("restoring has tests of its own"),
         }
@@ -58,7 +85,7 @@ impl Naive {
         self.checks.retain(|(on, _), _| on != node);
     }
 
-    fn register(&mut self, index: Index, register: &Register) -> Result<(), Refusal> {
+    fn register(&mut self, index: Index, now: u64, register: &Register) -> Result<(), Refusal> {
         let before = self.clone();
         let key = fold(&register.node.name);
         let existing = before.nodes.get(&key);
@@ -123,6 +150,8 @@ impl Naive {
                 row.modify_index = index;
             }
             self.checks.insert(at, row);
+            // A check may be named twice: its sessions see every verdict.
+            self.end_sessions(index, now);
         }
         Ok(())
     }
@@ -144,7 +173,161 @@ impl Naive {
         Ok(())
     }
 
-    fn apply_kv(&mut self, index: Index, command: &KvCommand) -> Outcome {
+    fn apply_session(&mut self, index: Index, now: u64, command: &SessionCommand) -> Outcome {
+        match command {
+            SessionCommand::Create(session) => {
+                if self.sessions.contains_key(&session.id) {
+                    return Outcome::Refused(Refusal::SessionTaken { id: session.id });
+                }
+                let Some(node) = self.nodes.get(&fold(&session.node)) else {
+                    return Outcome::Refused(Refusal::MissingNode { node: session.node.clone() });
+                };
+                for id in session.checks() {
+                    match self.checks.get(&(fold(&node.name), fold(id))) {
+                        None => return Outcome::Refused(Refusal::MissingCheck { check: id.clone() }),
+                        Some(check) if check.status == Status::Critical => {
+                            return Outcome::Refused(Refusal::CriticalCheck { check: id.clone() });
+                        }
+                        Some(_) => {}
+                    }
+                }
+                let session = Session { node: node.name.clone(), create_index: index, ..(**session).clone() };
+                self.sessions.insert(session.id, (session.clone(), now));
+                Outcome::Session(Some(Arc::new(session)))
+            }
+            SessionCommand::Renew(id) => Outcome::Session(self.sessions.get_mut(id).map(|(session, renewed)| {
+                *renewed = now;
+                Arc::new(session.clone())
+            })),
+            SessionCommand::Destroy(id) => {
+                self.end_session(index, now, *id);
+                Outcome::Done
+            }
+            SessionCommand::Expire { id, renewed_ms } => {
+                let expired = |(session, renewed): &(Session, u64)| {
+                    let ttl = session.ttl.span.as_millis() as u64;
+                    ttl > 0 && renewed == renewed_ms && now >= renewed + ttl
+                };
+                if self.sessions.get(id).is_some_and(expired) {
+                    self.end_session(index, now, *id);
+                }
+                Outcome::Done
+            }
+        }
+    }
+
+    /// Those whose node or one of whose checks is not what it has to be.
+    fn end_sessions(&mut self, index: Index, now: u64) {
+        let healthy = |node: &str, id: &CheckId| {
+            self.checks.get(&(node.to_owned(), fold(id))).is_some_and(|check| check.status != Status::Critical)
+        };
+        let lives = |session: &Session| {
+            let node = fold(&session.node);
+            self.nodes.contains_key(&node) && session.checks().all(|id| healthy(&node, id))
+        };
+        let ended: Vec<_> = self.sessions.values().filter(|(session, _)| !lives(session)).collect();
+        for id in ended.into_iter().map(|(session, _)| session.id).collect::<Vec<_>>() {
+            self.end_session(index, now, id);
+        }
+    }
+
+    fn end_session(&mut self, index: Index, now: u64, id: Uuid) {
+        let Some((session, _)) = self.sessions.remove(&id) else { return };
+        self.prepared.retain(|_, query| query.session != Some(id));
+        let delay = session.lock_delay.min(Duration::from_secs(60)).as_millis() as u64;
+        for (key, row) in self.kv.clone() {
+            let mut entry = row.entry();
+            if entry.session != Some(id) {
+                continue;
+            }
+            self.delays.insert(key.clone(), now + delay);
+            match session.behavior {
+                Behavior::Delete => drop(self.kv.remove(&key)),
+                Behavior::Release => {
+                    (entry.session, entry.modify_index) = (None, index);
+                    self.kv.insert(key, entry.into());
+                }
+            }
+        }
+    }
+
+    fn apply_prepared(&mut self, index: Index, command: &PreparedCommand) -> Outcome {
+        let (query, made) = match command {
+            PreparedCommand::Create(query) if self.prepared.contains_key(&query.id) => {
+                return Outcome::Refused(Refusal::QueryTaken { id: query.id });
+            }
+            PreparedCommand::Create(query) => (query, Outcome::Made(query.id)),
+            PreparedCommand::Update(query) if self.prepared.contains_key(&query.id) => (query, Outcome::Done),
+            PreparedCommand::Update(query) => return Outcome::Refused(Refusal::MissingQuery { id: query.id }),
+            PreparedCommand::Delete(id) => {
+                return match self.prepared.remove(id) {
+                    Some(_) => Outcome::Done,
+                    None => Outcome::Refused(Refusal::MissingQuery { id: *id }),
+                };
+            }
+        };
+        let name = query.name.clone();
+        let found_by_name = |query: &PreparedQuery| query.template.is_some() || !query.name.is_empty();
+        let same = |other: &&PreparedQuery| {
+            other.id != query.id && found_by_name(query) && found_by_name(other) && fold(&other.name) == fold(&name)
+        };
+        if self.prepared.values().any(|other| same(&other)) {
+            return Outcome::Refused(Refusal::QueryNameTaken { name });
+        }
+        if self.prepared.keys().any(|id| id.to_string() == fold(&name)) {
+            return Outcome::Refused(Refusal::QueryNameIsId { name });
+        }
+        if let Some(id) = query.session.filter(|id| !self.sessions.contains_key(id)) {
+            return Outcome::Refused(Refusal::MissingSession { id });
+        }
+        let old = self.prepared.get(&query.id);
+        let (create_index, modify_index) = old.map_or((index, index), |old| (old.create_index, old.modify_index));
+        let mut row = PreparedQuery { create_index, modify_index, ..(**query).clone() };
+        if old != Some(&row) {
+            row.modify_index = index;
+        }
+        self.prepared.insert(row.id, row);
+        made
+    }
+
+    /// By id, by name, or by the template with the longest name that this one begins with.
+    fn resolve(&self, name: &str) -> Option<PreparedQuery> {
+        if let Some(query) = self.prepared.values().find(|query| query.id.to_string() == fold(name)) {
+            return query.template.is_none().then(|| query.clone());
+        }
+        let named = |query: &&PreparedQuery| !query.name.is_empty() && fold(&query.name) == fold(name);
+        let begins = |query: &&PreparedQuery| query.template.is_some() && fold(name).starts_with(&fold(&query.name));
+        let longest = || self.prepared.values().filter(begins).max_by_key(|query| query.name.len());
+        let found = self.prepared.values().find(named).or_else(longest).filter(|_| !name.is_empty())?;
+        let mut query = found.clone();
+        if query.template.is_some() {
+            query.service.service = query.service.service.replace("${name.full}", name);
+        }
+        Some(query)
+    }
+
+    /// In no order: instances stand as they do everywhere.
+    pub(crate) fn execute(&self, name: &str) -> Option<Executed> {
+        let query = self.resolve(name)?;
+        let mut instances = self.instances(&query.service.service, &[], &[]);
+        instances.retain(|instance| {
+            let tagged = |tag: &String| instance.service.tags.contains(tag);
+            let asked = query.service.tags.iter().all(|tag| match tag.strip_prefix('!') {
+                Some(tag) => !tagged(&tag.to_owned()),
+                None => tagged(tag),
+            });
+            let counts = |check: &Check| !query.service.ignore_checks.contains(&check.id.to_string());
+            let well = |status: Status| match query.service.only_passing {
+                true => status == Status::Passing,
+                false => status != Status::Critical,
+            };
+            let meta = query.service.node_meta.iter().all(|(key, value)| instance.node.meta.get(key) == Some(value));
+            asked && meta && instance.checks.iter().all(|check| well(check.status) || !counts(check))
+        });
+        Some(Executed { service: query.service.service, instances, dns_ttl: query.dns_ttl })
+    }
+
+    fn apply_kv(&mut self, index: Index, now: u64, command: &KvCommand) -> Outcome {
         let modified = |naive: &Self, key: &String| naive.kv.get(key).map_or(Index(0), |row| row.entry().modify_index);
         match command {
             KvCommand::Set { key, value, flags } => {
@@ -173,17 +356,57 @@ impl Naive {
                 self.kv.retain(|key, _| !key.starts_with(prefix));
                 Outcome::Done
             }
+            KvCommand::Acquire { key, value, flags, session } => {
+                if !self.sessions.contains_key(session) {
+                    return Outcome::Refused(Refusal::MissingSession { id: *session });
+                }
+                let (holder, lock_index) = self.lock(key);
+                let delayed = self.delays.get(key).is_some_and(|until| now < *until);
+                if holder.map_or(delayed, |holder| holder != *session) {
+                    return Outcome::Matched(false);
+                }
+                let fresh = u64::from(holder.is_none());
+                self.put(index, key, value, *flags, Some(*session), lock_index + fresh);
+                Outcome::Matched(true)
+            }
+            KvCommand::Sequence { prefix, value, flags, session } => {
+                self.append(index, now, prefix, (value, *flags), *session)
+            }
+            KvCommand::Release { key, value, flags, session } => {
+                let (holder, lock_index) = self.lock(key);
+                if holder != Some(*session) {
+                    return Outcome::Matched(false);
+                }
+                self.put(index, key, value, *flags, None, lock_index);
+                Outcome::Matched(true)
+            }
         }
     }
 
     fn set(&mut self, index: Index, key: &str, value: &bytes::Bytes, flags: u64) {
+        let (session, lock_index) = self.lock(key);
+        self.put(index, key, value, flags, session, lock_index);
+    }
+
+    fn stale(&self, sequencer: &Sequencer) -> Option<Refusal> {
+        let (holder, lock_index) = self.lock(&sequencer.key);
+        let holder = holder.map(|session| Sequencer { key: sequencer.key.clone(), lock_index, session });
+        let refusal = |holder| Refusal::StaleSequencer { key: sequencer.key.clone(), holder };
+        (holder.as_ref() != Some(sequencer)).then(|| refusal(holder.map(Box::new)))
+    }
+
+    fn lock(&self, key: &str) -> (Option<Uuid>, u64) {
+        self.kv.get(key).map(KvRow::entry).map_or((None, 0), |entry| (entry.session, entry.lock_index))
+    }
+
+    fn put(&mut self, index: Index, key: &str, value: &[u8], flags: u64, session: Option<Uuid>, lock_index: u64) {
         let old = self.kv.get(key).map(KvRow::entry);
         let mut entry = KvEntry {
             key,
             value,
             flags,
-            session: None,
-            lock_index: 0,
+            session,
+            lock_index,
             create_index: old.map_or(index, |old| old.create_index),
             modify_index: old.map_or(index, |old| old.modify_index),
         };
@@ -218,6 +441,15 @@ impl Naive {
 
     fn checks_where(&self, wanted: impl Fn(&Check) -> bool) -> Rows {
         Rows::Checks(self.checks.values().filter(|check| wanted(check)).cloned().map(Arc::new).collect())
+    }
+
+    fn sessions_where(&self, wanted: impl Fn(&Session) -> bool) -> Rows {
+        let sessions = self.sessions.values().map(|(session, _)| session).filter(|session| wanted(session));
+        Rows::Sessions(sessions.cloned().map(Arc::new).collect())
+    }
+
+    fn prepared_where(&self, wanted: impl Fn(&PreparedQuery) -> bool) -> Rows {
+        Rows::PreparedQueries(self.prepared.values().filter(|query| wanted(query)).cloned().map(Arc::new).collect())
     }
 
     pub(crate) fn run(&self, query: &Query) -> Rows {
@@ -277,6 +509,14 @@ impl Naive {
                 }
                 Rows::Keys(keys)
             }
+            Query::Session { id } => self.sessions_where(|session| session.id == *id),
+            Query::SessionsOfNode { node } => self.sessions_where(|session| fold(&session.node) == fold(node)),
+            Query::Sessions => self.sessions_where(|_| true),
+            Query::PreparedQuery { id } => self.prepared_where(|query| query.id == *id),
+            Query::PreparedQueries => self.prepared_where(|_| true),
+            Query::Explain { name } => Rows::PreparedQueries(self.resolve(name).into_iter().map(Arc::new).collect()),
+            Query::Execute(execution) => Rows::Executed(self.execute(&execution.name)),
+            Query::Txn { looks } => Rows::Txn(self.looks(looks)),
         }
     }
 }

@@ -5,29 +5,63 @@ use crate::message::{Outcome, Transport, respond};
 use crate::source::{Source, Unavailable};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
-use lictor_catalog::model::Weights;
+use lictor_catalog::model::{ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::store::Scope;
-use lictor_catalog::{Check, Command, Entry, Index, Node, Register, Service, Status, Store};
+use lictor_catalog::{
+    Check, Command, Entry, Index, Node, Outcome as Applied, PreparedCommand, PreparedQuery, Register, Service, Status,
+    Store,
+};
+use std::time::Duration;
+use uuid::Uuid;
 
 /// Lines: `node NAME ADDRESS [meta=KEY:VALUE]…`, `check NODE STATUS`, and
-/// `service NODE ID NAME PORT [addr=…] [tags=a,b] [check=STATUS] [weights=PASSING/WARNING]`.
+/// `service NODE ID NAME PORT [addr=…] [tags=a,b] [check=STATUS] [weights=PASSING/WARNING]`, and
+/// `query NAME SERVICE [tags=a,!b] [near=NODE] [ttl=SECONDS] [template=REGEXP]`.
 pub(crate) fn catalog(text: &str) -> Store {
     let mut store = Store::default();
     for (at, line) in text.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let register = register(&words);
-        let entry = Entry { time_ms: 0, id: 0, command: Command::Register(Box::new(register)) };
-        let applied = store.apply(Index(at as u64 + 1), &entry);
-        assert_eq!(applied.outcome, lictor_catalog::Outcome::Done, "{line}");
+        let index = Index(at as u64 + 1);
+        let command = match &words[..] {
+            ["query", name, service, ..] => {
+                Command::Prepared(PreparedCommand::Create(Box::new(query(index, name, service, &words))))
+            }
+            words => Command::Register(Box::new(register(words))),
+        };
+        let applied = store.apply(index, &Entry { time_ms: 0, id: 0, command });
+        assert!(matches!(applied.outcome, Applied::Done | Applied::Made(_)), "{line}: {:?}", applied.outcome);
     }
     store
 }
 
+fn options(words: &[&str], name: &str) -> Vec<String> {
+    let start = format!("{name}=");
+    words.iter().filter_map(|word| word.strip_prefix(&start)).map(str::to_owned).collect()
+}
+
+fn tags(words: &[&str]) -> Vec<String> {
+    let tags = options(words, "tags").into_iter().next().unwrap_or_default();
+    tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+/// Its id is the index of its line.
+fn query(index: Index, name: &str, service: &str, words: &[&str]) -> PreparedQuery {
+    let option = |name: &str| options(words, name).into_iter().next();
+    let ttl = option("ttl").map(|text| Ttl { span: Duration::from_secs(text.parse().expect("seconds")), text });
+    let template = option("template").map(|regexp| Template { regexp, remove_empty_tags: true });
+    let near = option("near").unwrap_or_default();
+    PreparedQuery {
+        id: Uuid::from_u128(index.0.into()),
+        name: name.to_owned(),
+        template,
+        service: ServiceQuery { service: service.to_owned(), tags: tags(words), near, ..ServiceQuery::default() },
+        dns_ttl: ttl.unwrap_or_default(),
+        ..PreparedQuery::default()
+    }
+}
+
 fn register(words: &[&str]) -> Register {
-    let options = |name: &str| {
-        let start = format!("{name}=");
-        words.iter().filter_map(move |word| word.strip_prefix(&start)).map(str::to_owned).collect::<Vec<_>>()
-    };
+    let options = |name: &str| options(words, name);
     let option = |name: &str| options(name).into_iter().next().unwrap_or_default();
     let status = |word: &str| Status::parse(word).expect("a status");
     let pair = |text: &str, by: char| text.split_once(by).map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a pair");
@@ -53,7 +87,7 @@ fn register(words: &[&str]) -> Register {
                 name: (*name).into(),
                 port: port.parse().expect("a port"),
                 address: option("addr"),
-                tags: option("tags").split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+                tags: tags(words),
                 weights,
                 ..Service::default()
             };

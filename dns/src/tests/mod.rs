@@ -3,5 +3,6 @@
 mod answers;
 mod fixture;
 mod hostile;
+mod prepared;
 mod sizes;
 mod sockets;

@@ -157,3 +157,14 @@ fn every_instance_gets_its_turn() {
     }
     assert_eq!(seen.len(), 10);
 }
+
+#[test]
+fn one_answer_that_is_too_large_is_asked_for_again_over_tcp() {
+    let store = catalog(&format!("node n1 10.0.0.1 meta=k:{}", "v".repeat(1300)));
+    let asked = |transport| ask(&store, &Settings::default(), &question("n1.node.consul. TXT 1232"), transport);
+    let (bytes, reply) = asked(Udp);
+    assert!(bytes.len() <= 1232, "{}", bytes.len());
+    assert_eq!((reply.answers.len(), reply.metadata.truncation), (0, true));
+    let (_, reply) = asked(Tcp);
+    assert_eq!((reply.answers.len(), reply.metadata.truncation), (1, false));
+}

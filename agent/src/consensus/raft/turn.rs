@@ -241,8 +241,11 @@ impl Raft {
         if let Some(number) = done.iter().rev().find_map(|queued| queued.number) {
             self.node.on_persist_ready(number);
         }
-        // Nobody else tells the engine that a stored snapshot is applied; an election would later stop the process.
-        if let Some(snapshot) = done.into_iter().rev().find_map(|queued| queued.installed) {
+        // Nobody else tells the engine that a stored snapshot is applied; an election would later stop the process. One that
+        // another already follows to the disk is passed over: the host has the state of the last one only.
+        let overtaken = self.queued.iter().any(|queued| queued.installed.is_some());
+        let installed = done.into_iter().rev().find_map(|queued| queued.installed);
+        if let Some(snapshot) = installed.filter(|_| !overtaken) {
             self.advance_applied(snapshot.index.0);
             self.handed_out = self.handed_out.max(snapshot.index.0);
             self.agreed.push_front(Agreed::Snapshot(snapshot));

@@ -14,6 +14,7 @@ fn call(path: &str) -> Call {
         gzip: false,
         body: bytes::Bytes::new(),
         source: None,
+        agent: None,
     }
 }
 

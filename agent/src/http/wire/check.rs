@@ -20,7 +20,7 @@ pub struct WireCheck<'a> {
     #[serde(rename = "ServiceID")]
     service_id: &'a str,
     service_name: &'a str,
-    service_tags: &'a [String],
+    service_tags: Option<&'a [String]>,
     #[serde(rename = "Type")]
     kind: &'a str,
     interval: Span,
@@ -60,7 +60,7 @@ impl<'a> From<&'a Check> for WireCheck<'a> {
             output,
             service_id,
             service_name,
-            service_tags,
+            service_tags: Some(service_tags),
             kind,
             interval: Span(*interval),
             timeout: Span(*timeout),
@@ -69,6 +69,13 @@ impl<'a> From<&'a Check> for WireCheck<'a> {
             create_index: create_index.0,
             modify_index: modify_index.0,
         }
+    }
+}
+
+impl WireCheck<'_> {
+    /// As a transaction shows it: what is empty is `null`, as nobody filled it in.
+    pub(super) fn bare(self) -> Self {
+        Self { service_tags: self.service_tags.filter(|tags| !tags.is_empty()), ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use lictor_catalog::KvEntry;
+use lictor_catalog::{KvEntry, Sequencer};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -17,6 +17,25 @@ pub(super) struct WireKv<'a> {
     session: Option<Uuid>,
     create_index: u64,
     modify_index: u64,
+}
+
+/// `lock/sequencer`: the sequencer, and what it says in parts.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct WireSequencer<'a> {
+    sequencer: String,
+    key: &'a str,
+    lock_index: u64,
+    session: Uuid,
+}
+
+impl<'a> WireSequencer<'a> {
+    /// `None`: nobody holds the lock.
+    pub(super) fn of(entry: &KvEntry<'a>) -> Option<Self> {
+        let (session, lock_index) = (entry.session?, entry.lock_index);
+        let sequencer = Sequencer { key: entry.key.to_owned(), lock_index, session }.to_string();
+        Some(Self { sequencer, key: entry.key, lock_index, session })
+    }
 }
 
 /// Base64, or `null` when empty.

@@ -11,8 +11,11 @@ mod hash;
 mod kv;
 mod metrics;
 mod node;
+mod prepared;
 mod rows;
 mod service;
+mod session;
+mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
@@ -20,6 +23,8 @@ pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
 pub use rows::encode;
+pub use session::{WireId, WireSession};
+pub use txn::{transaction, transaction_failed};
 
 use super::Context;
 use super::call::{Call, Reply};
@@ -47,12 +52,24 @@ impl Encoded {
     const fn not_found() -> Self {
         Self { status: 404, content_type: None, body: Bytes::new(), gzip: false, headers: &[] }
     }
+
+    /// As [`Self::not_found`], with what it is that was not.
+    const fn no(what: &'static str) -> Self {
+        let content_type = Some("text/plain; charset=utf-8");
+        Self { status: 404, content_type, body: Bytes::from_static(what.as_bytes()), gzip: false, headers: &[] }
+    }
+}
+
+/// Any value as JSON, indented or not.
+#[must_use]
+pub fn shown<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Vec<u8> {
+    go::to_vec(value, pretty, 512)
 }
 
 /// Any value as JSON, indented if the call or the agent asks for it.
 #[must_use]
 pub fn json<T: Serialize + ?Sized>(context: &Context<'_>, call: &Call, value: &T) -> Vec<u8> {
-    go::to_vec(value, options::pretty(context.facts, call), 512)
+    shown(value, options::pretty(context.facts, call))
 }
 
 /// A reply with any value as JSON.

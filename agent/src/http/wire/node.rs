@@ -35,7 +35,7 @@ pub(super) struct WireNode<'a> {
     address: &'a str,
     datacenter: &'a str,
     tagged_addresses: OrNull<'a>,
-    meta: &'a BTreeMap<String, String>,
+    meta: Option<&'a BTreeMap<String, String>>,
     create_index: u64,
     modify_index: u64,
 }
@@ -49,9 +49,14 @@ impl<'a> WireNode<'a> {
             address,
             datacenter,
             tagged_addresses: OrNull(tagged_addresses),
-            meta,
+            meta: Some(meta),
             create_index: create_index.0,
             modify_index: modify_index.0,
         }
+    }
+
+    /// As a transaction shows it: what is empty is `null`, as nobody filled it in.
+    pub(super) fn bare(self) -> Self {
+        Self { meta: self.meta.filter(|meta| !meta.is_empty()), ..self }
     }
 }

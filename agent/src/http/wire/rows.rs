@@ -1,11 +1,13 @@
 //! From rows to bytes.
 
 use super::check::WireCheck;
-use super::kv::WireKv;
+use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
+use super::prepared::{WireExecuted, WireExplained, WireQuery};
 use super::service::{CatalogService, WireService};
-use super::{Each, Encoded, go, gzip};
-use crate::http::call::Encoding;
+use super::session::WireSession;
+use super::{Each, Encoded, go, gzip, txn};
+use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
 use lictor_catalog::model::{Check, KvEntry, KvRow, Service};
@@ -18,6 +20,9 @@ use std::sync::Arc;
 
 /// Bytes that a node, a service or a check takes, roughly: a guess that saves moving the buffer while it grows.
 const ROW: usize = 512;
+
+/// What is missing when a prepared query is.
+const QUERY: &str = "Query not found";
 
 /// What a raw value is sent with, so that no browser takes it for a page of ours.
 const RAW_HEADERS: &[(&str, &str)] = &[("x-content-type-options", "nosniff"), ("content-security-policy", "sandbox")];
@@ -45,11 +50,13 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             go::to_vec(&nodes_shown, pretty, nodes.len() * ROW + 2)
         }
         Rows::Services(services) => go::to_vec(services, pretty, services.len() * 64 + 2),
-        Rows::Node(None) if encoding.list => go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64),
+        Rows::Node(None) if encoding.form == Form::List => {
+            go::to_vec(&NodeList { node: None, services: &[] }, pretty, 64)
+        }
         Rows::Node(None) => go::to_vec(&(), pretty, 8),
         Rows::Node(Some((node, services))) => {
             let (node, capacity) = (WireNode::of(node, datacenter), (services.len() + 1) * ROW);
-            if encoding.list {
+            if encoding.form == Form::List {
                 go::to_vec(&NodeList { node: Some(node), services }, pretty, capacity)
             } else {
                 go::to_vec(&NodeMap { node, services: ServiceMap(services) }, pretty, capacity)
@@ -66,7 +73,11 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
         }
         Rows::Checks(checks) => go::to_vec(&CheckList(checks), pretty, checks.len() * ROW + 2),
         Rows::KvEntry(None) => return Encoded::not_found(),
-        Rows::KvEntry(Some(row)) if encoding.raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Raw => return raw(&row.entry()),
+        Rows::KvEntry(Some(row)) if encoding.form == Form::Sequencer => match WireSequencer::of(&row.entry()) {
+            Some(shown) => go::to_vec(&shown, pretty, 2 * row.key().len() + 256),
+            None => return Encoded::not_found(),
+        },
         Rows::KvEntry(Some(row)) => go::to_vec(&[WireKv::from(row.entry())], pretty, size(&row.entry())),
         Rows::KvEntries(rows) if rows.is_empty() => return Encoded::not_found(),
         Rows::KvEntries(rows) => {
@@ -78,6 +89,27 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Txn(result) => return txn::transaction(result, pretty, datacenter),
+        Rows::Sessions(sessions) => {
+            let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
+            go::to_vec(&shown, pretty, sessions.len() * ROW + 2)
+        }
+        Rows::PreparedQueries(queries) => match (query, &queries[..]) {
+            (Query::PreparedQueries, queries) => {
+                let shown = Each(queries.iter().map(|query| WireQuery::from(&**query)));
+                go::to_vec(&shown, pretty, queries.len() * ROW + 2)
+            }
+            (_, []) => return Encoded::no(QUERY),
+            (Query::Explain { .. }, [query, ..]) => {
+                go::to_vec(&WireExplained { query: WireQuery::from(&**query) }, pretty, ROW)
+            }
+            (_, [query, ..]) => go::to_vec(&[WireQuery::from(&**query)], pretty, ROW),
+        },
+        Rows::Executed(None) => return Encoded::no(QUERY),
+        Rows::Executed(Some(found)) => {
+            let capacity = found.instances.iter().map(|instance| (2 + instance.checks.len()) * ROW).sum::<usize>();
+            go::to_vec(&WireExecuted::of(found, datacenter), pretty, capacity + ROW)
+        }
     };
     Encoded::json(body)
 }
@@ -95,7 +127,14 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
             instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
-        Rows::Node(None) | Rows::KvEntry(_) | Rows::KvEntries(_) | Rows::Keys(_) => {}
+        Rows::Node(None)
+        | Rows::KvEntry(_)
+        | Rows::KvEntries(_)
+        | Rows::Keys(_)
+        | Rows::Sessions(_)
+        | Rows::Txn(_)
+        | Rows::PreparedQueries(_)
+        | Rows::Executed(_) => {}
     }
     rows
 }
@@ -151,14 +190,14 @@ fn service_list<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Res
 /// An instance in `health/service`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct HealthEntry<'a> {
+pub(super) struct HealthEntry<'a> {
     node: WireNode<'a>,
     service: WireService<'a>,
     checks: CheckList<'a>,
 }
 
 impl<'a> HealthEntry<'a> {
-    fn of(instance: &'a Instance, datacenter: &'a str) -> Self {
+    pub(super) fn of(instance: &'a Instance, datacenter: &'a str) -> Self {
         let Instance { node, service, checks } = instance;
         Self { node: WireNode::of(node, datacenter), service: WireService::of(service), checks: CheckList(checks) }
     }

@@ -115,11 +115,11 @@ pub(super) struct WireService<'a> {
     #[serde(rename = "ID")]
     id: &'a str,
     service: &'a str,
-    tags: &'a [String],
+    tags: Option<&'a [String]>,
     address: &'a str,
     #[serde(skip_serializing_if = "Addresses::is_empty")]
     tagged_addresses: Addresses<'a>,
-    meta: &'a BTreeMap<String, String>,
+    meta: Option<&'a BTreeMap<String, String>>,
     port: u16,
     #[serde(skip_serializing_if = "str::is_empty")]
     socket_path: &'a str,
@@ -159,10 +159,10 @@ impl<'a> WireService<'a> {
             kind: kind.as_str(),
             id,
             service: name,
-            tags,
+            tags: Some(tags),
             address,
             tagged_addresses: Addresses(tagged_addresses),
-            meta,
+            meta: Some(meta),
             port: *port,
             socket_path,
             weights: (*weights).into(),
@@ -175,6 +175,12 @@ impl<'a> WireService<'a> {
             create_index: create_index.0,
             modify_index: modify_index.0,
         }
+    }
+
+    /// As a transaction shows it: what is empty is `null`, as nobody filled it in.
+    pub(super) fn bare(self) -> Self {
+        let tags = self.tags.filter(|tags| !tags.is_empty());
+        Self { tags, meta: self.meta.filter(|meta| !meta.is_empty()), ..self }
     }
 }
 

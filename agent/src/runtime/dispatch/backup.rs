@@ -161,7 +161,7 @@ impl Dispatcher {
     async fn step(&self, command: RestoreCommand) -> Result<(), Reply> {
         match self.submit(Command::Restore(command)).await {
             Pushed::Applied(Outcome::Refused(refusal)) => Err(Reply::text(500, answer::refusal_text(&refusal))),
-            Pushed::Applied(Outcome::Done | Outcome::Matched(_)) => Ok(()),
+            Pushed::Applied(_done) => Ok(()),
             Pushed::Failed => Err(Reply::text(500, Unserved::NoLeader.to_string())),
         }
     }

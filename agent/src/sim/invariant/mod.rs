@@ -7,8 +7,10 @@ mod completeness;
 mod critical;
 mod election;
 mod endings;
+mod holders;
 mod indexes;
 mod linearizable;
+mod locks;
 mod matching;
 mod membership;
 mod once;
@@ -38,6 +40,8 @@ pub static INVARIANTS: &[Invariant] = &[
     Invariant { name: "once", check: once::check },
     Invariant { name: "linearizable", check: linearizable::check },
     Invariant { name: "stale", check: stale::check },
+    Invariant { name: "locks", check: locks::check },
+    Invariant { name: "holders", check: holders::check },
     Invariant { name: "indexes", check: indexes::check },
     Invariant { name: "endings", check: endings::check },
     Invariant { name: "progress", check: progress::check },
