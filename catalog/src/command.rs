@@ -3,7 +3,9 @@
 //! An entry of the log is an [`Entry`]: the time its batch was proposed at, an id by which the proposer finds the answer,
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
-use crate::model::{Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session};
+use crate::model::{
+    Autopilot, Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session,
+};
 use crate::txn::Txn;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,13 @@ pub enum Command {
     Prepared(PreparedCommand),
     /// A snapshot takes the place of everything, step by step.
     Restore(RestoreCommand),
+    /// How the leader tends the servers.
+    Autopilot {
+        /// Takes the place of what was set; its indexes are ignored.
+        settings: Box<Autopilot>,
+        /// Only if its `modify_index` equals this.
+        cas: Option<Index>,
+    },
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
 }

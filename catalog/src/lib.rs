@@ -18,7 +18,7 @@ pub mod txn;
 
 pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, RestoreCommand, SessionCommand};
-pub use model::{Check, Index, KvEntry, KvRow, Node, PreparedQuery, Sequencer, Service, Session, Status};
+pub use model::{Autopilot, Check, Index, KvEntry, KvRow, Node, PreparedQuery, Sequencer, Service, Session, Status};
 pub use query::{Executed, Execution, Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};
 pub use txn::{Txn, TxnFailure, TxnFault, TxnLook, TxnOp, TxnPut, TxnResult, TxnRow, TxnThing};

@@ -8,7 +8,7 @@ use lictor_catalog::model::{
     Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
     Template, Ttl,
 };
-use lictor_catalog::{Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
+use lictor_catalog::{Autopilot, Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -115,6 +115,14 @@ fn sample() -> Vec<Entry> {
             ],
         }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
+        Command::Autopilot {
+            settings: Box::new(Autopilot {
+                min_quorum: 3,
+                redundancy_zone_tag: "z".to_owned(),
+                ..Autopilot::default()
+            }),
+            cas: Some(Index(0)),
+        },
         Command::Restore(RestoreCommand::Begin { id: 5 }),
         Command::Restore(RestoreCommand::Stage {
             id: 5,

@@ -148,16 +148,27 @@ const VERBS: &[Verb] = &[
     Verb::Group(
         "operator",
         "Tools for those who run the cluster",
-        &[Verb::Group(
-            "raft",
-            "The servers' consensus",
-            &[
-                Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers),
-                Verb::Leaf(operator::raft::recover_command, operator::raft::recover),
-                Verb::Leaf(operator::raft::remove_peer_command, operator::raft::remove_peer),
-                Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
-            ],
-        )],
+        &[
+            Verb::Group(
+                "autopilot",
+                "How the leader tends the servers",
+                &[
+                    Verb::Leaf(operator::autopilot::get_config_command, operator::autopilot::get_config),
+                    Verb::Leaf(operator::autopilot::set_config_command, operator::autopilot::set_config),
+                    Verb::Leaf(operator::autopilot::state_command, operator::autopilot::state),
+                ],
+            ),
+            Verb::Group(
+                "raft",
+                "The servers' consensus",
+                &[
+                    Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers),
+                    Verb::Leaf(operator::raft::recover_command, operator::raft::recover),
+                    Verb::Leaf(operator::raft::remove_peer_command, operator::raft::remove_peer),
+                    Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
+                ],
+            ),
+        ],
     ),
     Verb::Group(
         "services",

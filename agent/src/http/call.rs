@@ -2,6 +2,7 @@
 //! (`runtime/http.rs`), the internal RPC carries them as they are, tests build them by hand.
 
 use crate::config::LogLevel;
+use crate::http::autopilot::Report;
 use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::http::watch::Subscription;
@@ -240,6 +241,8 @@ pub enum Survey {
     Metrics { prometheus: bool },
     /// The machine.
     Host,
+    /// The servers, as this leader sees them.
+    Servers(Report),
 }
 
 /// What a handler decides to do with a call.

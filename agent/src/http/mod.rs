@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod answer;
+pub mod autopilot;
 pub mod call;
 pub mod catalog;
 pub mod filter;
@@ -27,6 +28,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::facts as test_facts;
 pub mod txn;
+pub mod usage;
 pub mod watch;
 pub mod wire;
 

@@ -3,7 +3,10 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, snapshot, status, txn, watch};
+use super::{
+    agent, answer, autopilot, catalog, health, kv, lock, operator, prepared, session, snapshot, status, txn, usage,
+    watch,
+};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -144,6 +147,17 @@ pub static ROUTES: &[Route] = &[
         operator::transfer_leader,
     ),
     change(Method::Put, "/v1/operator/raft/transfer-leader", Write(R::Operator), Body::None, operator::transfer_leader),
+    get("/v1/operator/autopilot/configuration", Read(R::Operator), Catalog, autopilot::configuration),
+    change(
+        Method::Put,
+        "/v1/operator/autopilot/configuration",
+        Write(R::Operator),
+        Body::Json,
+        autopilot::set_configuration,
+    ),
+    get("/v1/operator/autopilot/health", Read(R::Operator), Catalog, autopilot::health),
+    get("/v1/operator/autopilot/state", Read(R::Operator), Catalog, autopilot::state),
+    get("/v1/operator/usage", Read(R::Operator), Catalog, usage::usage),
     get("/v1/operator/raft/recover", Read(R::Operator), Agent, operator::recover),
     put("/v1/operator/raft/recover", Write(R::Operator), Body::None, operator::recover),
     get("/v1/agent/self", Read(R::Agent), Agent, agent::identity::show),

@@ -324,6 +324,7 @@ impl Sync {
             | Command::Session(_)
             | Command::Prepared(_)
             | Command::Restore(_)
+            | Command::Autopilot { .. }
             | Command::FeatureLevel(_) => {}
         }
     }

@@ -6,7 +6,7 @@ use lictor_catalog::model::{ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::query::execute;
 use lictor_catalog::{
     AllowAll, Check, Command, Deregister, Entry, Execution, Index, KvCommand, Node, PreparedCommand, PreparedQuery,
-    Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
+    Register, Restore, RestoreCommand, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -129,6 +129,15 @@ fn commands() -> Vec<Command> {
         Command::FeatureLevel(1),
         Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
+        Command::Autopilot { settings: Box::default(), cas: Some(Index(0)) },
+        Command::Restore(RestoreCommand::Begin { id: 5 }),
+        Command::Restore(RestoreCommand::Stage {
+            id: 5,
+            number: 0,
+            rows: Store::default().tables().map(Bytes::from).collect(),
+        }),
+        Command::Restore(RestoreCommand::Commit { id: 5, count: 1 }),
+        Command::Restore(RestoreCommand::Abort { id: 5 }),
     ]
 }
 
@@ -148,7 +157,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 28] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -172,6 +181,11 @@ pub(super) fn entries() -> Seeds {
         "feature_level",
         "txn",
         "kv_sequence",
+        "autopilot",
+        "restore_begin",
+        "restore_stage",
+        "restore_commit",
+        "restore_abort",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()

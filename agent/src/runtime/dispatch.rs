@@ -9,7 +9,7 @@ use crate::forward::{self, Attempt, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, Survey, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
-use crate::http::{Context, options, wire};
+use crate::http::{Context, autopilot, options, wire};
 use crate::hub::{self, Found};
 use crate::rpc::{Answered, Forwarded, HOPS_MAX, Submission, Submitted, Unserved};
 use crate::runtime::clock;
@@ -343,6 +343,7 @@ impl Dispatcher {
             Survey::Metrics { prometheus: false } => {
                 wire::reply(&context, call, &wire::Metrics::of(&meter.interval(&context), &facts.telemetry))
             }
+            Survey::Servers(report) => autopilot::report(&context, call, report, clock::unix_ms()),
             Survey::Host => {
                 // Files of /proc are quick, but that is no promise.
                 let host = tokio::task::spawn_blocking(machine::host).await;

@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(whole.len(), 400_004);
         assert_eq!((&whole[..4], &whole[400_000..]), (&b"head"[..], &99_999u32.to_be_bytes()[..]));
 
-        let failed = Pieces::written(|writer| writer.write_all(b"half").and_then(|()| Err(io::ErrorKind::Other.into())));
+        let failed =
+            Pieces::written(|writer| writer.write_all(b"half").and_then(|()| Err(io::ErrorKind::Other.into())));
         assert!(failed.collect().await.is_err());
         let panicked = Pieces::written(|_| panic!("a bug of the writer"));
         assert!(panicked.collect().await.is_err());

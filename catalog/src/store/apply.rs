@@ -4,7 +4,7 @@ use super::kv::Tombstone;
 use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Index, KvEntry, KvRow, folded};
+use crate::model::{Autopilot, Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -64,6 +64,7 @@ impl Store {
             Command::Session(command) => self.apply_session(command, &mut change),
             Command::Prepared(command) => self.apply_prepared(command, &mut change),
             Command::Restore(command) => self.restore(command, &mut change).into(),
+            Command::Autopilot { settings, cas } => self.set_autopilot(settings, *cas, &change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
@@ -73,6 +74,20 @@ impl Store {
         self.delays.reap(self.time_ms);
         self.reap_staging();
         Applied { outcome, touched: change.touched() }
+    }
+
+    /// A write that would leave the settings equal is skipped. Nobody waits for them.
+    fn set_autopilot(&mut self, settings: &Autopilot, cas: Option<Index>, change: &Change) -> Outcome {
+        let Autopilot { create_index, modify_index, .. } = self.autopilot;
+        if cas.is_some_and(|index| index != modify_index) {
+            return Outcome::Matched(false);
+        }
+        let create_index = if create_index == Index(0) { change.index } else { create_index };
+        let settings = Autopilot { create_index, modify_index, ..settings.clone() };
+        if settings != self.autopilot {
+            self.autopilot = Autopilot { modify_index: change.index, ..settings };
+        }
+        cas.map_or(Outcome::Done, |_| Outcome::Matched(true))
     }
 
     /// Unknown things count as deregistered.

@@ -25,7 +25,9 @@ pub use restore::{Census, Damaged, Restore};
 pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
-use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded};
+use crate::model::{
+    Autopilot, Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded,
+};
 use crate::txn::TxnResult;
 use checks::Checks;
 use delays::Delays;
@@ -59,6 +61,7 @@ pub struct Store {
     pub(crate) sessions: Sessions,
     pub(crate) prepared: Prepared,
     delays: Delays,
+    autopilot: Autopilot,
 }
 
 impl Store {
@@ -78,6 +81,12 @@ impl Store {
     #[must_use]
     pub const fn feature_level(&self) -> u32 {
         self.feature_level
+    }
+
+    /// How the leader is to tend the servers.
+    #[must_use]
+    pub const fn autopilot(&self) -> &Autopilot {
+        &self.autopilot
     }
 
     /// How many rows there are.

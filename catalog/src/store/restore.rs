@@ -268,6 +268,7 @@ impl Builder {
             sessions,
             prepared,
             next_number,
+            autopilot,
         } = header;
         if index.0.saturating_add(lift) > INDEX_MAX {
             return Err(Damaged::Index);
@@ -281,6 +282,7 @@ impl Builder {
         (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
         store.sessions.index = sessions;
         store.prepared.index = prepared;
+        store.autopilot = autopilot;
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 //! time, over a clone of the store, so it may run while the store moves on.
 
 use super::{Scope, Store};
-use crate::model::Index;
+use crate::model::{Autopilot, Index};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::ops::Bound;
@@ -96,6 +96,7 @@ pub(super) struct Header {
     pub(super) sessions: Index,
     pub(super) prepared: Index,
     pub(super) next_number: u64,
+    pub(super) autopilot: Autopilot,
 }
 
 /// By which a snapshot is known to be whole.
@@ -191,6 +192,7 @@ impl Store {
             sessions: self.sessions.index,
             prepared: self.prepared.index,
             next_number: self.kv.next_number,
+            autopilot: self.autopilot.clone(),
         }
     }
 
