@@ -211,7 +211,7 @@ impl Agent {
         if offer {
             leaving.next_offer = now + OFFER_PATIENCE;
         }
-        let waits = self.role.as_mut().is_some_and(|role| role.waits_to_leave(offer, effects));
+        let waits = self.role.as_mut().is_some_and(|role| role.waits_to_leave(offer, now, effects));
         if !waits || now + FAREWELL_TIME >= leaving.deadline {
             self.gossip.leave(now);
         }

@@ -1,6 +1,7 @@
 //! The lictor agent: gossip, checks, local state, consensus, and the faces around them. `ARCHITECTURE.md` is the map.
 
 pub mod agent;
+pub mod archive;
 pub mod checks;
 pub mod cli;
 pub mod config;

@@ -56,6 +56,18 @@ pub struct Server {
     pub voter: bool,
     /// How far its log is known to reach.
     pub last_index: Index,
+    /// What the leader thinks of it; nobody else knows.
+    pub health: Option<Health>,
+}
+
+/// How well a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub healthy: bool,
+    /// How long ago the leader heard it; `None`: never.
+    pub last_contact: Option<Duration>,
+    /// Since when it has been so.
+    pub since: Instant,
 }
 
 /// What this agent knows of itself and of its fellow members.

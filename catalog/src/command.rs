@@ -4,7 +4,8 @@
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
 use crate::model::{
-    Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session,
+    Autopilot, Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, ServiceId,
+    Session,
 };
 use crate::txn::Txn;
 use bytes::Bytes;
@@ -46,6 +47,15 @@ pub enum Command {
     Session(SessionCommand),
     /// A prepared query comes, changes or goes.
     Prepared(PreparedCommand),
+    /// A snapshot takes the place of everything, step by step.
+    Restore(RestoreCommand),
+    /// How the leader tends the servers.
+    Autopilot {
+        /// Takes the place of what was set; its indexes are ignored.
+        settings: Box<Autopilot>,
+        /// Only if its `modify_index` equals this.
+        cas: Option<Index>,
+    },
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
     /// A node is placed. One that is not there is left out.
@@ -196,6 +206,38 @@ pub enum PreparedCommand {
     Update(Box<PreparedQuery>),
     /// Removes it; it must be there.
     Delete(Uuid),
+}
+
+/// A step of restoring a snapshot. Rows are staged, on every server alike, until all have come: a restore that is given up or
+/// interrupted leaves the tables as they were. A step that is repeated counts as done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestoreCommand {
+    /// Rows will come under this id. Whatever was staged before is dropped.
+    Begin {
+        /// Chosen by whoever restores; never used again.
+        id: u64,
+    },
+    /// The next rows.
+    Stage {
+        /// The restore.
+        id: u64,
+        /// How many such steps came before.
+        number: u64,
+        /// Some of [`Store::tables`](crate::Store::tables).
+        rows: Vec<Bytes>,
+    },
+    /// What was staged takes the place of the tables.
+    Commit {
+        /// The restore.
+        id: u64,
+        /// How many [`Self::Stage`] there were.
+        count: u64,
+    },
+    /// What was staged is dropped.
+    Abort {
+        /// The restore.
+        id: u64,
+    },
 }
 
 /// An entry that this release cannot read. The server that meets one must stop.

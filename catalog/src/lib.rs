@@ -18,9 +18,10 @@ pub mod store;
 pub mod txn;
 
 pub use acl::{AllowAll, Authorizer};
-pub use command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
+pub use command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, RestoreCommand, SessionCommand};
 pub use model::{
-    Check, Coordinate, Index, KvEntry, KvRow, Node, NodeCoordinate, PreparedQuery, Sequencer, Service, Session, Status,
+    Autopilot, Check, Coordinate, Index, KvEntry, KvRow, Node, NodeCoordinate, PreparedQuery, Sequencer, Service,
+    Session, Status,
 };
 pub use query::{Executed, Execution, Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};

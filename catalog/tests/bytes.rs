@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use lictor_catalog::command::{
-    Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand, Unreadable,
+    Command, Deregister, Entry, KvCommand, PreparedCommand, Register, RestoreCommand, SessionCommand, Unreadable,
 };
 use lictor_catalog::model::{
     Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
     Template, Ttl,
 };
 use lictor_catalog::{
-    Check, Coordinate, Damaged, Index, NodeCoordinate, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut,
+    Autopilot, Check, Coordinate, Damaged, Index, NodeCoordinate, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp,
+    TxnPut,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -118,6 +119,20 @@ fn sample() -> Vec<Entry> {
             ],
         }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
+        Command::Autopilot {
+            settings: Box::new(Autopilot {
+                min_quorum: 3,
+                redundancy_zone_tag: "z".to_owned(),
+                ..Autopilot::default()
+            }),
+            cas: Some(Index(0)),
+        },
+        Command::Restore(RestoreCommand::Begin { id: 5 }),
+        Command::Restore(RestoreCommand::Stage {
+            id: 5,
+            number: 0,
+            rows: Store::default().tables().map(Bytes::from).collect(),
+        }),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
 }
@@ -263,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive_damage(which in 0usize..16, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn entries_survive_damage(which in 0..sample().len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = sample()[which].encode().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -275,7 +290,7 @@ proptest! {
 
     /// Rows of any bytes under sound checksums: what a broken release might write.
     #[test]
-    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..13, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
+    fn restore_survives_any_rows(kinds in prop::collection::vec((0u8..15, prop::collection::vec(any::<u8>(), 0..80)), 0..6)) {
         let mut bytes = encoded(&Store::default());
         // Keep the prologue and the header's frame, then follow with made-up frames.
         let header = 12 + 12 + u32::from_le_bytes(bytes[12..16].try_into().expect("four")) as usize;

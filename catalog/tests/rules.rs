@@ -4,8 +4,8 @@ use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCom
 use lictor_catalog::model::{Node, Service, ServiceQuery};
 use lictor_catalog::query::{Rows, at_address, instances};
 use lictor_catalog::{
-    AllowAll, Applied, Authorizer, Check, Execution, Index, Outcome, PreparedQuery, Query, Refusal, Scope, Session,
-    Status, Store, TxnFailure, TxnFault, TxnLook, Watch,
+    AllowAll, Applied, Authorizer, Autopilot, Check, Execution, Index, Outcome, PreparedQuery, Query, Refusal, Scope,
+    Session, Status, Store, TxnFailure, TxnFault, TxnLook, Watch,
 };
 use uuid::Uuid;
 
@@ -409,4 +409,23 @@ fn the_authorizer_is_asked_for_each_row() {
     assert_eq!(count(Query::Txn { looks: vec![TxnLook::Service("a".into(), "web".into())] }), 1);
     assert_eq!(count(Query::KvList { prefix: String::new() }), 1);
     assert_eq!(count(Query::KvKeys { prefix: String::new(), separator: String::new() }), 1);
+}
+
+#[test]
+fn autopilot_is_set_as_a_whole_and_by_whoever_saw_it_last() {
+    let mut scene = Scene::default();
+    assert_eq!(scene.store.autopilot(), &Autopilot::default());
+    let set = |scene: &mut Scene, min_quorum, cas: Option<u64>| {
+        let settings = Box::new(Autopilot { min_quorum, modify_index: Index(99), ..Autopilot::default() });
+        let applied = scene.apply(Command::Autopilot { settings, cas: cas.map(Index) });
+        assert!(applied.touched.watches.is_empty(), "nobody waits for it");
+        let Autopilot { min_quorum, create_index, modify_index, .. } = scene.store.autopilot();
+        (applied.outcome, *min_quorum, create_index.0, modify_index.0)
+    };
+    assert_eq!(set(&mut scene, 3, Some(7)), (Outcome::Matched(false), 0, 0, 0));
+    assert_eq!(set(&mut scene, 3, Some(0)), (Outcome::Matched(true), 3, 2, 2));
+    assert_eq!(set(&mut scene, 3, None), (Outcome::Done, 3, 2, 2), "equal");
+    assert_eq!(set(&mut scene, 5, None), (Outcome::Done, 5, 2, 4));
+    assert_eq!(set(&mut scene, 1, Some(2)), (Outcome::Matched(false), 5, 2, 4));
+    assert_eq!(set(&mut scene, 1, Some(4)), (Outcome::Matched(true), 1, 2, 6));
 }

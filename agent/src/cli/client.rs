@@ -1,12 +1,17 @@
 //! One request to an agent, with the options and environment variables that all client commands share.
 
+use super::progress::Progress;
 use crate::config::flags::switch;
 use clap::{Arg, ArgMatches, Command};
+use hyper::body::{Frame, SizeHint};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use std::error::Error as _;
+use std::io::Read as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Why there is no answer, or not the wanted one.
@@ -300,12 +305,7 @@ impl Client {
         let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
         self.runtime.block_on(async {
             let followed = async {
-                let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
-                if response.status() != 200 {
-                    let status = response.status().as_u16();
-                    let body = response.text().await.unwrap_or_default().trim_end().to_owned();
-                    return Err(ClientError::Status { status, body });
-                }
+                let mut response = succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await?;
                 while let Ok(Some(piece)) = response.chunk().await {
                     if show(&piece).is_err() {
                         return Ok(End::NobodyReads);
@@ -317,6 +317,41 @@ impl Client {
                 end = followed => end,
                 _ = tokio::signal::ctrl_c() => Ok(End::Interrupted),
             }
+        })
+    }
+
+    /// A GET's answer, whole, piece by piece.
+    pub(crate) fn fetch(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), ClientError> {
+        let address = self.options.address();
+        let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
+        let broken = |cause: std::io::Error| ClientError::Broken { address: address.clone(), cause: cause.to_string() };
+        self.runtime.block_on(async {
+            let mut response = succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await?;
+            while let Some(piece) = response.chunk().await.map_err(|error| failure(&address, &error))? {
+                take(&piece).map_err(broken)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A PUT whose body is read from a file as it is sent.
+    pub(crate) fn send_file(
+        &self,
+        path: &str,
+        file: std::fs::File,
+        size: u64,
+        progress: Progress,
+    ) -> Result<(), ClientError> {
+        let address = self.options.address();
+        let body = reqwest::Body::wrap(Contents { file, left: size, progress });
+        let request = self.request(reqwest::Method::PUT, path, &[]).timeout(FOREVER).body(body);
+        self.runtime.block_on(async {
+            succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await.map(drop)
         })
     }
 
@@ -382,6 +417,47 @@ impl Answer {
     pub(crate) fn refused(&self) -> ClientError {
         let body = String::from_utf8_lossy(&self.body).trim_end().to_owned();
         ClientError::Status { status: self.status, body }
+    }
+}
+
+/// An answer with 200.
+async fn succeeded(response: reqwest::Response) -> Result<reqwest::Response, ClientError> {
+    if response.status() == 200 {
+        return Ok(response);
+    }
+    let status = response.status().as_u16();
+    let body = response.text().await.unwrap_or_default().trim_end().to_owned();
+    Err(ClientError::Status { status, body })
+}
+
+/// A file as a body.
+struct Contents {
+    file: std::fs::File,
+    left: u64,
+    progress: Progress,
+}
+
+/// Bytes of a file that are read at once.
+const PIECE: u64 = 256 << 10;
+
+impl hyper::body::Body for Contents {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    /// Reads at once: this program has nothing else to do meanwhile.
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<bytes::Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut piece = vec![0; usize::try_from(self.left.min(PIECE)).unwrap_or_default()];
+        let read = self.file.read_exact(&mut piece);
+        self.left -= piece.len() as u64;
+        self.progress.inc(piece.len() as u64);
+        Poll::Ready(Some(read.map(|()| Frame::data(piece.into()))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

@@ -22,8 +22,10 @@ pub(crate) mod malformed;
 mod members;
 mod monitor;
 mod operator;
+mod progress;
 mod rtt;
 mod services;
+mod snapshot;
 mod table;
 mod validate;
 mod version;
@@ -149,16 +151,27 @@ const VERBS: &[Verb] = &[
     Verb::Group(
         "operator",
         "Tools for those who run the cluster",
-        &[Verb::Group(
-            "raft",
-            "The servers' consensus",
-            &[
-                Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers),
-                Verb::Leaf(operator::raft::recover_command, operator::raft::recover),
-                Verb::Leaf(operator::raft::remove_peer_command, operator::raft::remove_peer),
-                Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
-            ],
-        )],
+        &[
+            Verb::Group(
+                "autopilot",
+                "How the leader tends the servers",
+                &[
+                    Verb::Leaf(operator::autopilot::get_config_command, operator::autopilot::get_config),
+                    Verb::Leaf(operator::autopilot::set_config_command, operator::autopilot::set_config),
+                    Verb::Leaf(operator::autopilot::state_command, operator::autopilot::state),
+                ],
+            ),
+            Verb::Group(
+                "raft",
+                "The servers' consensus",
+                &[
+                    Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers),
+                    Verb::Leaf(operator::raft::recover_command, operator::raft::recover),
+                    Verb::Leaf(operator::raft::remove_peer_command, operator::raft::remove_peer),
+                    Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
+                ],
+            ),
+        ],
     ),
     Verb::Leaf(rtt::command, rtt::run),
     Verb::Group(
@@ -167,6 +180,15 @@ const VERBS: &[Verb] = &[
         &[
             Verb::Leaf(services::deregister::command, services::deregister::run),
             Verb::Leaf(services::register::command, services::register::run),
+        ],
+    ),
+    Verb::Group(
+        "snapshot",
+        "Saves and restores the catalog",
+        &[
+            Verb::Leaf(snapshot::inspect_command, snapshot::inspect),
+            Verb::Leaf(snapshot::restore_command, snapshot::restore),
+            Verb::Leaf(snapshot::save_command, snapshot::save),
         ],
     ),
     Verb::Leaf(validate::command, validate::run),

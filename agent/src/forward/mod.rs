@@ -97,9 +97,18 @@ pub fn place(plan: &Plan, view: &View) -> Where {
     match plan {
         Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) => Where::Here,
         Plan::Read(Read { subject: Subject::Events { .. }, .. }) => Where::Here,
-        Plan::Read(Read { consistency: Consistency::Stale, .. }) if view.caught_up => Where::Here,
-        Plan::Read(Read { consistency: Consistency::Stale, .. }) => Where::Nowhere(Unserved::NotCaughtUp),
-        Plan::Read(_) | Plan::Write(..) | Plan::Leader => place_write(view),
+        Plan::Read(Read { consistency, .. }) => place_read(*consistency, view),
+        Plan::Write(..) | Plan::Leader => place_write(view),
+    }
+}
+
+/// Where a read can be answered.
+#[must_use]
+pub fn place_read(consistency: Consistency, view: &View) -> Where {
+    match consistency {
+        Consistency::Stale if view.caught_up => Where::Here,
+        Consistency::Stale => Where::Nowhere(Unserved::NotCaughtUp),
+        Consistency::Default | Consistency::Consistent => place_write(view),
     }
 }
 

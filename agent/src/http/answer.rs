@@ -75,6 +75,15 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     Reply { status: encoded.status, headers, body: encoded.body.clone(), stream: None }
 }
 
+/// The headers of a reply that shows the catalog as of this index.
+#[must_use]
+pub fn read_headers(reply: Reply, index: Index, known_leader: bool, last_contact_ms: u64) -> Reply {
+    reply
+        .with("x-consul-index", decimal(index.0.max(1)))
+        .with("x-consul-knownleader", if known_leader { "true" } else { "false" })
+        .with("x-consul-lastcontact", decimal(last_contact_ms))
+}
+
 impl From<Encoded> for Reply {
     /// What was encoded, as the answer to something that is no read.
     fn from(encoded: Encoded) -> Self {
@@ -162,6 +171,13 @@ pub fn refusal_text(refusal: &Refusal) -> String {
                 &**node, &**holder
             )
         }
+        Refusal::NotStaged { id: _ } => {
+            "another restore came in between, or this one took too long; nothing was changed, try again".to_owned()
+        }
+        Refusal::Unsound(damaged) => format!("{damaged}; nothing was changed"),
+        Refusal::Level { snapshot, cluster } => format!(
+            "the snapshot was written at feature level {snapshot}, this cluster is at {cluster}: upgrade its servers first; nothing was changed"
+        ),
         Refusal::NameTaken { node, holder } => {
             format!("failed inserting node: Node name {node} is reserved by node {holder} with name {node}")
         }

@@ -3,6 +3,7 @@
 
 use crate::config::LogLevel;
 use crate::gossip::Announcement;
+use crate::http::autopilot::Report;
 use crate::http::filter::Filter;
 use crate::http::params::Params;
 use crate::http::watch::Subscription;
@@ -107,6 +108,8 @@ impl Reply {
         let reply = Self::empty(200);
         let reply = match source {
             Source::Log { .. } => reply.with("content-type", "text/plain; charset=utf-8"),
+            Source::Backup(_) => reply.with("content-type", "application/x-gzip"),
+            Source::Restore => reply,
             Source::Watch(_) => reply.with("content-type", "text/event-stream").with("cache-control", "no-cache"),
         };
         Self { stream: Some(source), ..reply }
@@ -132,7 +135,7 @@ impl Reply {
 }
 
 /// How fresh an answer must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Consistency {
     /// The leader under its lease.
     #[default]
@@ -250,13 +253,17 @@ pub enum Act {
     Recover(Option<String>),
 }
 
-/// Where an answer without an end comes from.
+/// What flows for as long as it takes, beside the call itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The agent's log from this level up.
     Log { level: LogLevel, json: bool },
     /// Changes of what is watched, as server-sent events.
     Watch(Box<Subscription>),
+    /// The catalog as an archive.
+    Backup(Consistency),
+    /// The reply comes when the archive in the call's body has been restored; it is read as it comes.
+    Restore,
 }
 
 /// What only those around the agent can tell.
@@ -266,6 +273,8 @@ pub enum Survey {
     Metrics { prometheus: bool },
     /// The machine.
     Host,
+    /// The servers, as this leader sees them.
+    Servers(Report),
 }
 
 /// What a handler decides to do with a call.

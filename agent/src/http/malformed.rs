@@ -54,7 +54,7 @@ pub(crate) fn transaction(bytes: &[u8]) -> Verdict {
         let applied = store.apply(Index(99), &Entry { time_ms: 1, id: 1, command });
         if let Outcome::Txn(Err(failures)) = &applied.outcome {
             assert!(!failures.is_empty() && applied.touched.watches.is_empty(), "all or nothing");
-            let rows = |store: &Store| store.chunks().skip(2).map(|chunk| chunk.len()).collect::<Vec<_>>();
+            let rows = |store: &Store| store.tables().skip(1).collect::<Vec<_>>();
             assert_eq!(rows(&store), rows(&world.view.store), "all or nothing");
         }
     }

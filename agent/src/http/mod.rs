@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod answer;
+pub mod autopilot;
 pub mod call;
 pub mod catalog;
 pub mod coordinate;
@@ -22,12 +23,14 @@ pub mod prepared;
 pub mod registration;
 pub mod route;
 pub mod session;
+pub mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::facts as test_facts;
 pub mod txn;
+pub mod usage;
 pub mod watch;
 pub mod wire;
 

@@ -28,7 +28,7 @@ struct Peer<'a> {
 
 impl<'a> From<&'a Server> for Peer<'a> {
     fn from(server: &'a Server) -> Self {
-        let Server { id, name, address, leader, voter, last_index } = server;
+        let Server { id, name, address, leader, voter, last_index, health: _ } = server;
         // Consul calls a server that gossip does not know so.
         let node = if name.is_empty() { "(unknown)" } else { name };
         Self { id: *id, node, address, leader: *leader, protocol_version: "3", voter: *voter, last_index: last_index.0 }

@@ -59,7 +59,7 @@ pub fn own_datacenter(context: &Context<'_>, name: &str) -> Result<(), Reply> {
     }
 }
 
-fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply> {
+pub fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply> {
     let params = &call.params;
     let max_stale = match params.get("max_stale").filter(|text| !text.is_empty()) {
         None => None,

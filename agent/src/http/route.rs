@@ -4,7 +4,8 @@
 use super::Handler;
 use super::call::{Call, Method, Reply};
 use super::{
-    agent, answer, catalog, coordinate, event, health, kv, lock, operator, prepared, session, status, txn, watch,
+    agent, answer, autopilot, catalog, coordinate, event, health, kv, lock, operator, prepared, session, snapshot,
+    status, txn, usage, watch,
 };
 use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
@@ -52,6 +53,7 @@ pub enum Resource {
     Session,
     Operator,
     Event,
+    Acl,
 }
 
 /// What body a call may have.
@@ -67,6 +69,8 @@ pub enum Body {
     Payload,
     /// The operations of a transaction (`limits.txn_max_req_len`).
     Transaction,
+    /// Read as it comes ([`ARCHIVE_MAX`](crate::archive::ARCHIVE_MAX)), and never part of the call.
+    Streamed,
 }
 
 /// Bytes of a JSON document. The largest sensible one is a node with all its checks.
@@ -77,6 +81,7 @@ impl Body {
     #[must_use]
     pub const fn max(self, facts: &Facts) -> usize {
         match self {
+            Self::Streamed => 0,
             Self::None | Self::Json => JSON_MAX,
             Self::KvValue => facts.kv_value_max,
             Self::Payload => EVENT_MAX,
@@ -139,6 +144,8 @@ pub static ROUTES: &[Route] = &[
     put("/v1/event/fire/", Write(R::Event), Body::Payload, event::fire),
     get("/v1/event/list", Filtered, Agent, event::list),
     get("/v1/watch", Filtered, Agent, watch::stream),
+    get("/v1/snapshot", Write(R::Acl), Agent, snapshot::save),
+    put("/v1/snapshot", Write(R::Acl), Body::Streamed, snapshot::restore),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),
     get("/v1/operator/raft/configuration", Read(R::Operator), Catalog, operator::raft_configuration),
@@ -151,6 +158,17 @@ pub static ROUTES: &[Route] = &[
         operator::transfer_leader,
     ),
     change(Method::Put, "/v1/operator/raft/transfer-leader", Write(R::Operator), Body::None, operator::transfer_leader),
+    get("/v1/operator/autopilot/configuration", Read(R::Operator), Catalog, autopilot::configuration),
+    change(
+        Method::Put,
+        "/v1/operator/autopilot/configuration",
+        Write(R::Operator),
+        Body::Json,
+        autopilot::set_configuration,
+    ),
+    get("/v1/operator/autopilot/health", Read(R::Operator), Catalog, autopilot::health),
+    get("/v1/operator/autopilot/state", Read(R::Operator), Catalog, autopilot::state),
+    get("/v1/operator/usage", Read(R::Operator), Catalog, usage::usage),
     get("/v1/operator/raft/recover", Read(R::Operator), Agent, operator::recover),
     put("/v1/operator/raft/recover", Write(R::Operator), Body::None, operator::recover),
     get("/v1/agent/self", Read(R::Agent), Agent, agent::identity::show),
@@ -219,13 +237,12 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
     }
 }
 
-/// How many bytes of a call's body are worth reading, known from its head alone.
+/// What body a call may have, known from its head alone.
 #[must_use]
-pub fn body_max(facts: &Facts, method: Method, path: &str) -> usize {
+pub fn body(method: Method, path: &str) -> Body {
     longest(path)
         .and_then(|pattern| ROUTES.iter().find(|route| route.pattern == pattern && route.method == method))
         .map_or(Body::None, |route| route.body)
-        .max(facts)
 }
 
 fn longest(path: &str) -> Option<&'static str> {

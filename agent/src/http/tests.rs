@@ -1,5 +1,6 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
+mod autopilot;
 mod locks;
 mod prepared;
 mod streams;
@@ -14,7 +15,7 @@ use crate::hub;
 use crate::local::{Change, Refused};
 use crate::metrics::Telemetry;
 use crate::time::Instant;
-use crate::view::{Facts, Leader, LocalView, Server, View};
+use crate::view::{Facts, Health, Leader, LocalView, Server, View};
 use lictor_catalog::model::{Check, CheckDefinition, Node, Service, ServiceAddress, Status};
 use lictor_catalog::{Command, Deregister, Entry, Index, Outcome, PreparedCommand, Refusal, Register, SessionCommand};
 use proptest::prelude::*;
@@ -121,6 +122,7 @@ impl World {
             leader: true,
             voter: true,
             last_index: Index(9),
+            health: Some(Health { healthy: true, last_contact: Some(Duration::ZERO), since: Instant(2_000_000_000) }),
         };
         let view = View {
             leader: Some(Leader { id: ID, rpc: ([127, 0, 0, 1], 8300).into() }),
@@ -199,6 +201,11 @@ impl World {
                 answer::write_reply(&outcome, answer, super::options::pretty(&self.facts, &call), "dc1")
             }
             Plan::Act(act) => Reply::text(200, format!("{act:?}")),
+            Plan::Survey(Survey::Servers(report)) => {
+                let now = Instant(5_000_000_000);
+                let context = Context { view: &self.view, local: &self.local, facts: &self.facts, now };
+                super::autopilot::report(&context, &call, report, 1_795_656_033_000)
+            }
             Plan::Survey(survey) => Reply::text(200, format!("{survey:?}")),
             Plan::Stream(source) => Reply::text(200, format!("{source:?}")),
             Plan::Leader => Reply::text(200, "to the leader"),

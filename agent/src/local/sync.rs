@@ -357,6 +357,8 @@ impl Sync {
             | Command::Txn(_)
             | Command::Session(_)
             | Command::Prepared(_)
+            | Command::Restore(_)
+            | Command::Autopilot { .. }
             | Command::FeatureLevel(_) => {}
         }
     }

@@ -6,8 +6,8 @@ use lictor_catalog::model::{DIMENSIONS, ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::query::execute;
 use lictor_catalog::{
     AllowAll, Check, Command, Coordinate, Deregister, Entry, Execution, Index, KvCommand, Node, NodeCoordinate,
-    PreparedCommand, PreparedQuery, Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn,
-    TxnLook, TxnOp,
+    PreparedCommand, PreparedQuery, Register, Restore, RestoreCommand, Sequencer, Service, Session, SessionCommand,
+    Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -132,6 +132,15 @@ fn commands() -> Vec<Command> {
         Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
         Command::Coordinate(NodeCoordinate { node: "N1".into(), coordinate }),
+        Command::Autopilot { settings: Box::default(), cas: Some(Index(0)) },
+        Command::Restore(RestoreCommand::Begin { id: 5 }),
+        Command::Restore(RestoreCommand::Stage {
+            id: 5,
+            number: 0,
+            rows: Store::default().tables().map(Bytes::from).collect(),
+        }),
+        Command::Restore(RestoreCommand::Commit { id: 5, count: 1 }),
+        Command::Restore(RestoreCommand::Abort { id: 5 }),
     ]
 }
 
@@ -151,7 +160,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 29] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -176,6 +185,11 @@ pub(super) fn entries() -> Seeds {
         "txn",
         "kv_sequence",
         "coordinate",
+        "autopilot",
+        "restore_begin",
+        "restore_stage",
+        "restore_commit",
+        "restore_abort",
     ];
     let entries = commands().into_iter().map(|command| Entry { time_ms: 1_700_000_000_000, id: 7, command }.encode());
     NAMES.into_iter().zip(entries.map(|bytes| bytes.to_vec())).collect()

@@ -9,6 +9,7 @@
 //! | `/call` | [`Forwarded`] | [`Answered`] |
 //! | `/submit` | [`Submission`] | [`Submitted`] |
 //! | `/part` | a `Scope` | the chunks of a partial store |
+//! | `/save` | [`AskedToSave`] | a framed `Result` of [`Saved`] or [`Unserved`], then the archive |
 //! | `/letters` | a framed [`Signature`], then an endless stream of framed letters | at the end |
 //! | `/state` | a framed [`Signature`] and one framed letter, then the chunks of a store | 200 when it was handed in |
 //! | `/bootstrap` | one bootstrap letter | 200 |
@@ -16,10 +17,10 @@
 //! What it never does: it opens no socket, and no term or ballot passes through it in the clear.
 
 use crate::consensus::EngineId;
-use crate::http::call::{Call, Reply};
+use crate::http::call::{Call, Consistency, Reply};
 use bytes::Bytes;
 use lictor_catalog::model::NodeName;
-use lictor_catalog::{Command, Outcome};
+use lictor_catalog::{Command, Index, Outcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -131,6 +132,22 @@ pub enum Submitted {
     Unserved(Unserved),
     /// It was proposed and then lost from sight.
     Unknown,
+}
+
+/// A backup of the catalog is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedToSave {
+    pub consistency: Consistency,
+    pub hops: u8,
+    pub budget_ms: u64,
+}
+
+/// What a backup shows; its bytes follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    pub index: Index,
+    pub known_leader: bool,
+    pub last_contact_ms: u64,
 }
 
 /// Why a server did not serve a call. It surely had no effect.

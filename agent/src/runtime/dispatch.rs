@@ -1,13 +1,15 @@
 //! A call's way through this agent: find its handler, carry out its plan here, or pass it on. The decisions are
 //! `http` (what to do) and `forward` (where, and when to give up); this file walks.
 
+mod backup;
+
 use crate::dice::Dice;
 use crate::effect::{Answer, Pushed};
 use crate::forward::{self, Attempt, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, Subject, Survey, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
-use crate::http::{Context, options, wire};
+use crate::http::{Context, autopilot, options, wire};
 use crate::hub::{self, Found};
 use crate::rpc::{Answered, Forwarded, HOPS_MAX, Submission, Submitted, Unserved};
 use crate::runtime::clock;
@@ -26,7 +28,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How long the origin keeps trying while there is no leader (`rpc_hold_timeout`).
 pub const HOLD: Duration = Duration::from_secs(7);
@@ -42,6 +44,7 @@ pub struct Dispatcher {
     pub monitor: Arc<Monitor>,
     pub streams: Arc<Streams>,
     pub dice: Mutex<Dice>,
+    backups: Arc<Semaphore>,
     hold: Duration,
     recent: Mutex<Recent>,
 }
@@ -111,7 +114,8 @@ impl Dispatcher {
         hold: Duration,
     ) -> Self {
         let streams = Arc::default();
-        Self { handle, hub, client, monitor, streams, dice: Mutex::new(dice), hold, recent: Mutex::default() }
+        let backups = Arc::new(Semaphore::new(backup::BACKUPS_MAX));
+        Self { handle, hub, client, monitor, streams, dice: Mutex::new(dice), backups, hold, recent: Mutex::default() }
     }
 
     pub(super) fn dice(&self) -> Dice {
@@ -339,6 +343,7 @@ impl Dispatcher {
             Survey::Metrics { prometheus: false } => {
                 wire::reply(&context, call, &wire::Metrics::of(&meter.interval(&context), &facts.telemetry))
             }
+            Survey::Servers(report) => autopilot::report(&context, call, report, clock::unix_ms()),
             Survey::Host => {
                 // Files of /proc are quick, but that is no promise.
                 let host = tokio::task::spawn_blocking(machine::host).await;
@@ -360,15 +365,12 @@ impl Dispatcher {
     }
 
     /// Answers a read here, once it is fresh enough, waiting if it blocks.
-    async fn read(&self, mut view: Arc<View>, read: Read, deadline: Instant) -> Attempt<Reply> {
+    async fn read(&self, view: Arc<View>, read: Read, deadline: Instant) -> Attempt<Reply> {
         self.handle.meter.count(Event::RpcQuery, 1);
-        let leased = view.lease_until.is_some_and(|until| clock::now() < until);
-        if read.consistency == Consistency::Consistent || (read.consistency == Consistency::Default && !leased) {
-            match self.fresh(deadline).await {
-                Ok(fresh) => view = fresh,
-                Err(why) => return Attempt::Unserved(why),
-            }
-        }
+        let view = match self.trusted(view, read.consistency, deadline).await {
+            Ok(view) => view,
+            Err(why) => return Attempt::Unserved(why),
+        };
         let found = match read.blocking {
             Some(blocking) => {
                 let _counted = self.handle.meter.blocks();
@@ -415,6 +417,21 @@ impl Dispatcher {
         let found = hub::find(view, &local.events, &read.subject, &read.encoding, datacenter);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &found);
         found
+    }
+
+    /// A view that is as fresh as asked for: this one, or a newer one after a quorum was asked.
+    async fn trusted(
+        &self,
+        view: Arc<View>,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Result<Arc<View>, Unserved> {
+        let leased = view.lease_until.is_some_and(|until| clock::now() < until);
+        match consistency {
+            Consistency::Stale => Ok(view),
+            Consistency::Default if leased => Ok(view),
+            Consistency::Default | Consistency::Consistent => self.fresh(deadline).await,
+        }
     }
 
     /// A view at least as fresh as a quorum knew after this was called.

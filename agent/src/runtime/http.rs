@@ -3,15 +3,15 @@
 
 use crate::http::call::{Call, Method, Reply, Source};
 use crate::http::params::Params;
-use crate::http::{answer, route, wire};
+use crate::http::{answer, route, snapshot, wire};
 use crate::runtime::dispatch::Dispatcher;
-use crate::runtime::monitor::Lines;
 use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
-use crate::runtime::watch::{self, Events};
+use crate::runtime::watch;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -165,7 +165,8 @@ where
     unless_silent(serving, || asked.load(Ordering::Relaxed), HEAD_TIMEOUT).await;
 }
 
-type Outgoing = Response<Either<Full<Bytes>, Either<Lines, Events>>>;
+type Endless = UnsyncBoxBody<Bytes, std::io::Error>;
+type Outgoing = Response<Either<Full<Bytes>, Endless>>;
 
 async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &Arc<Dispatcher>) -> Outgoing {
     let facts = &dispatcher.handle.facts;
@@ -173,9 +174,12 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
         return respond(answer::finish(answer::bad_query(), facts), false);
     };
     let gzip = call.gzip;
-    let cap = route::body_max(facts, call.method, &call.path);
-    if !body.is_end_stream() {
-        match read(body, cap).await {
+    let kind = route::body(call.method, &call.path);
+    let mut streamed = None;
+    if kind == route::Body::Streamed {
+        streamed = Some(body);
+    } else if !body.is_end_stream() {
+        match read(body, kind.max(facts)).await {
             Ok(bytes) => call.body = bytes,
             Err(refused) => {
                 let mut response = respond(answer::finish(refused, facts), false);
@@ -186,19 +190,44 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
         }
     }
     let mut reply = dispatcher.serve(call).await;
-    let endless = match reply.stream.take() {
-        None => return respond(reply, gzip),
-        Some(Source::Log { level, json }) => {
-            dispatcher.monitor.listen(level, json).map(Either::Left).map_err(|crowded| crowded.to_string())
-        }
-        Some(Source::Watch(subscription)) => {
-            watch::open(dispatcher, *subscription).map(Either::Right).map_err(|crowded| crowded.to_string())
-        }
-    };
-    match endless {
+    let Some(source) = reply.stream.take() else { return respond(reply, gzip) };
+    match open(source, streamed, &mut reply, dispatcher).await {
         // Compressed lines would wait for each other.
         Ok(body) => respond(reply, false).map(|_empty| Either::Right(body)),
-        Err(crowded) => respond(answer::finish(Reply::text(429, crowded), facts), gzip),
+        Err(reply) => respond(answer::finish(reply, facts), gzip),
+    }
+}
+
+/// The body that comes from a source, or the whole reply.
+async fn open(
+    source: Source,
+    streamed: Option<Incoming>,
+    reply: &mut Reply,
+    dispatcher: &Arc<Dispatcher>,
+) -> Result<Endless, Reply> {
+    let boxed = |never: Infallible| match never {};
+    match source {
+        Source::Log { level, json } => {
+            let lines = dispatcher.monitor.listen(level, json);
+            lines
+                .map(|lines| lines.map_err(boxed).boxed_unsync())
+                .map_err(|crowded| Reply::text(429, crowded.to_string()))
+        }
+        Source::Watch(subscription) => {
+            let events = watch::open(dispatcher, *subscription);
+            events
+                .map(|events| events.map_err(boxed).boxed_unsync())
+                .map_err(|crowded| Reply::text(429, crowded.to_string()))
+        }
+        Source::Backup(consistency) => {
+            let (saved, archive) = dispatcher.save(consistency).await?;
+            *reply = snapshot::head(std::mem::replace(reply, Reply::empty(200)), &saved);
+            Ok(archive.boxed_unsync())
+        }
+        Source::Restore => Err(match streamed {
+            Some(body) => dispatcher.restore(body).await,
+            None => Reply::text(400, "the archive to restore is missing"),
+        }),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod machine;
 pub mod mailbox;
 pub mod meter;
 pub mod monitor;
+pub mod pieces;
 pub mod probe;
 pub mod records;
 pub mod rpc;

@@ -3,6 +3,7 @@
 //! Pure wishes over (members, store): what ought to be written, given what is. Nothing here is kept in the store, and
 //! nothing here writes.
 
+pub mod health;
 pub mod lineage;
 mod log_time;
 mod reads;

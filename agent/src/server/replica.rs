@@ -3,6 +3,7 @@
 //! It turns committed entries into a newer [`View`] and publishes it once per batch, before that batch's answers are given.
 //! It never touches a disk or a socket: what the engine asks for leaves as effects, in order.
 
+use super::health::Pulse;
 use super::log_time::LogClock;
 use super::reads::{CatchUp, Reads};
 use crate::consensus::lease::Lease;
@@ -44,6 +45,7 @@ pub struct Peer {
     pub rpc: SocketAddr,
     /// The log store that answers there now.
     pub engine: Option<EngineId>,
+    pub alive: bool,
 }
 
 /// Going on would make this server's catalog another than its peers': it must stop.
@@ -93,6 +95,7 @@ pub struct Replica {
     ticks: u64,
     catch_up: CatchUp,
     status: Status,
+    pulse: Pulse,
     /// The disk is full: proposals are refused until it has space again.
     disk_full: bool,
     diverging: Option<Diverging>,
@@ -127,6 +130,7 @@ impl Replica {
             ticks: 0,
             catch_up: CatchUp::default(),
             status,
+            pulse: Pulse::default(),
             disk_full: false,
             diverging: None,
         }
@@ -173,6 +177,7 @@ impl Replica {
     }
 
     pub fn letter(&mut self, from: EngineId, letter: Letter, state: Option<Store>, now: Instant) {
+        self.pulse.hear(from, now);
         match (letter.needs_state(), state) {
             (Some(index), Some(state)) => drop(self.arrived.insert(index, state)),
             // Installed without its state it would leave the catalog as it was, behind a log that says otherwise.
@@ -299,12 +304,12 @@ impl Replica {
     }
 
     /// Hands leadership over. The heir may be elected inside the lease, so readers lose it before he is told.
-    pub fn transfer(&mut self, to: EngineId, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+    pub fn transfer(&mut self, to: EngineId, now: Instant, effects: &mut Vec<Effect>) -> Result<(), Refused> {
         self.engine.transfer(to)?;
         self.status = self.engine.status();
         self.view.lease_until = self.lease.until(&self.status);
         self.dirty = true;
-        self.publish(effects);
+        self.publish(now, effects);
         Ok(())
     }
 
@@ -361,7 +366,7 @@ impl Replica {
         }
         self.arrived.clear();
         self.settle(now);
-        self.publish(effects);
+        self.publish(now, effects);
         effects.extend(self.answers.drain(..).map(|(ticket, answer)| Effect::Answer { ticket, answer }));
         Ok(())
     }
@@ -443,7 +448,8 @@ impl Replica {
             Committed::Command { index, command } => {
                 let entry = Entry::decode(&command).map_err(|cause| Diverging::Unreadable { index, cause })?;
                 let applied = self.store.apply(index, &entry);
-                self.nodes_changed |= applied.touched.watches.contains(&Watch::Nodes);
+                self.nodes_changed |= applied.touched.all || applied.touched.watches.contains(&Watch::Nodes);
+                self.replaced |= applied.touched.all;
                 self.touched.extend(applied.touched.watches);
                 self.answer_write(index, Some((entry.id, applied.outcome)));
             }
@@ -490,8 +496,9 @@ impl Replica {
     /// Draws the conclusions of a turn: log time, lease, readiness.
     fn settle(&mut self, now: Instant) {
         if self.settled() {
-            if self.clock.is_none_or(|clock| clock.epoch != self.status.epoch) {
-                let base_ms = self.store.time_ms();
+            let base_ms = self.store.time_ms();
+            // A restored snapshot may be of a log whose time was ahead of this one's: time goes on from there.
+            if self.clock.is_none_or(|clock| clock.epoch != self.status.epoch || clock.now_ms(now) < base_ms) {
                 self.clock = Some(LogClock { epoch: self.status.epoch, base_ms, since: now });
             }
         } else {
@@ -526,12 +533,12 @@ impl Replica {
         view.applied = self.status.applied;
     }
 
-    fn publish(&mut self, effects: &mut Vec<Effect>) {
+    fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
         self.view.store = self.store.clone();
-        self.view.servers = self.servers();
+        self.view.servers = self.servers(now);
         let touched = Touched {
             all: std::mem::take(&mut self.replaced),
             watches: std::mem::take(&mut self.touched).into_iter().collect(),
@@ -539,7 +546,8 @@ impl Replica {
         effects.push(Effect::Publish { view: Arc::new(self.view.clone()), touched });
     }
 
-    fn servers(&self) -> Arc<[Server]> {
+    fn servers(&mut self, now: Instant) -> Arc<[Server]> {
+        self.pulse.forget(&self.status);
         let members = &self.status.members;
         members
             .all()
@@ -552,6 +560,13 @@ impl Replica {
                     leader: self.status.leader == Some(member.engine),
                     voter: members.is_voter(member.engine),
                     last_index: self.status.progress.get(&member.engine).copied().unwrap_or_default(),
+                    health: self.pulse.judge(
+                        now,
+                        member.engine,
+                        peer.is_some_and(|peer| peer.alive),
+                        &self.status,
+                        self.store.autopilot(),
+                    ),
                 }
             })
             .collect()

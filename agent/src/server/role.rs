@@ -10,7 +10,7 @@ mod sessions;
 use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
-use super::voters::{Electorate, Progress};
+use super::voters::{Electorate, Standing};
 use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
 use crate::consensus::lease::Lease;
 use crate::consensus::raft;
@@ -216,7 +216,10 @@ impl Role {
             .iter()
             .filter_map(|member| ServerTags::of(member).map(|tags| (member, tags)))
             .filter(|(_, tags)| tags.datacenter == *datacenter)
-            .map(|(member, tags)| (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine }))
+            .map(|(member, tags)| {
+                let alive = member.status == MemberStatus::Alive;
+                (member.id, Peer { name: member.name.clone(), rpc: tags.rpc, engine: tags.engine, alive })
+            })
             .collect();
         if let Some(replica) = &mut self.replica {
             replica.peers(peers);
@@ -322,7 +325,7 @@ impl Role {
 
     /// Prepares this server's going: its tags say so, it gives leadership away, and the leader takes it off the voters, so
     /// that the others keep a quorum. `true` while that is worth waiting for. `offer`: leadership is to be offered now.
-    pub fn waits_to_leave(&mut self, offer: bool, effects: &mut Vec<Effect>) -> bool {
+    pub fn waits_to_leave(&mut self, offer: bool, now: Instant, effects: &mut Vec<Effect>) -> bool {
         self.leaving = true;
         let heir = self.heir();
         let Some(replica) = &mut self.replica else { return false };
@@ -330,7 +333,7 @@ impl Role {
         let needed = status.members.is_voter(self.engine) && heir.is_some();
         if let Some(heir) = heir.filter(|_| needed && offer && status.leading) {
             // Refused while a change runs; it is offered again.
-            let _ = replica.transfer(heir, effects);
+            let _ = replica.transfer(heir, now, effects);
         }
         needed
     }
@@ -465,9 +468,10 @@ impl Role {
             && !replica.status().changing
         {
             let status = replica.status().clone();
-            let progress = Progress { committed: status.committed, matched: &status.progress };
+            let rules = replica.store().autopilot();
+            let standing = Standing { committed: status.committed, matched: &status.progress, rules };
             let datacenter = &self.config.datacenter;
-            let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &progress);
+            let wish = self.electorate.wish(now, &status.members, &self.members, cluster, datacenter, &standing);
             if let Some(wish) = wish {
                 soon = true;
                 match replica.change(&wish) {

@@ -1,12 +1,12 @@
 //! The leader's wishes against small stores and lists of members.
 
 use super::reconcile::Reconciler;
-use super::voters::{Electorate, Progress, STABLE_AFTER};
+use super::voters::{Electorate, Standing};
 use crate::consensus::{EngineId, Member as Voter, Members};
 use crate::gossip::{Member, MemberStatus};
 use crate::time::Instant;
 use lictor_catalog::model::CheckId;
-use lictor_catalog::{Check, Command, Deregister, Entry, Index, Node, Register, Status, Store};
+use lictor_catalog::{Autopilot, Check, Command, Deregister, Entry, Index, Node, Register, Status, Store};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -163,19 +163,24 @@ fn servers(voters: &[(u64, u64)], learners: &[(u64, u64)]) -> Members {
 struct Polls {
     electorate: Electorate,
     matched: BTreeMap<EngineId, Index>,
+    rules: Autopilot,
 }
 
 impl Default for Polls {
     fn default() -> Self {
-        Self { electorate: Electorate::new(Uuid::from_u128(1), REAP), matched: BTreeMap::new() }
+        Self {
+            electorate: Electorate::new(Uuid::from_u128(1), REAP),
+            matched: BTreeMap::new(),
+            rules: Autopilot::default(),
+        }
     }
 }
 
 impl Polls {
     fn wish(&mut self, now: u64, current: &Members, gossip: &[Member]) -> Option<Members> {
-        let progress = Progress { committed: Index(1000), matched: &self.matched };
+        let standing = Standing { committed: Index(1000), matched: &self.matched, rules: &self.rules };
         let now = Instant(0) + Duration::from_secs(now);
-        let wish = self.electorate.wish(now, current, gossip, CLUSTER, "dc1", &progress);
+        let wish = self.electorate.wish(now, current, gossip, CLUSTER, "dc1", &standing);
         if let Some(wish) = &wish {
             let goes = |m: &Member| m.status == MemberStatus::Left || m.tags.contains_key("leaving");
             let unknown = current.voters.iter().any(|voter| gossip.iter().all(|member| member.id != voter.node));
@@ -201,8 +206,8 @@ fn a_new_server_learns_and_votes_once_it_is_stable() {
     assert_eq!(polls.wish(100, &learning, &gossip), None, "it has not caught up");
     polls.caught_up(14);
     assert_eq!(polls.wish(200, &learning, &gossip), None, "it is not stable yet");
-    let stable = 200 + STABLE_AFTER.as_secs();
-    assert_eq!(polls.wish(stable, &learning, &gossip), Some(servers(&[(1, 11), (2, 12), (3, 13), (4, 14)], &[])));
+    assert_eq!(polls.wish(209, &learning, &gossip), None);
+    assert_eq!(polls.wish(210, &learning, &gossip), Some(servers(&[(1, 11), (2, 12), (3, 13), (4, 14)], &[])));
 }
 
 #[test]
@@ -309,4 +314,48 @@ fn a_leader_never_removes_itself() {
     let mut gossip = vec![server(1, 11, ALIVE), server(2, 12, ALIVE), server(3, 13, ALIVE)];
     gossip[0].tags.insert("leaving".to_owned(), "1".to_owned());
     assert_eq!(polls.wish(0, &servers(&[(1, 11), (2, 12), (3, 13)], &[]), &gossip), None);
+}
+
+#[test]
+fn rules_are_kept() {
+    let gossip = [server(1, 11, ALIVE), server(2, 12, ALIVE), server(3, 13, MemberStatus::Dead), server(4, 14, ALIVE)];
+    let three = servers(&[(1, 11), (2, 12), (3, 13)], &[]);
+    let learning = servers(&[(1, 11), (2, 12), (3, 13)], &[(4, 14)]);
+    let rules = Autopilot { server_stabilization_time: Duration::from_secs(3), ..Autopilot::default() };
+    let with = |rules: Autopilot| Polls { rules, ..Polls::default() };
+
+    let mut polls = with(Autopilot { max_trailing_logs: 9, ..rules.clone() });
+    polls.caught_up(14);
+    polls.wish(0, &learning, &gossip);
+    assert_eq!(polls.wish(90, &learning, &gossip), None, "it is ten entries behind");
+
+    let mut polls = with(rules.clone());
+    polls.caught_up(14);
+    polls.wish(0, &learning, &gossip);
+    assert_eq!(polls.wish(2, &learning, &gossip), None);
+    assert_eq!(polls.wish(3, &learning, &gossip), Some(servers(&[(1, 11), (2, 12), (4, 14)], &[])));
+
+    let mut polls = with(Autopilot { cleanup_dead_servers: false, ..rules.clone() });
+    polls.caught_up(14);
+    polls.wish(0, &learning, &gossip);
+    let four = servers(&[(1, 11), (2, 12), (3, 13), (4, 14)], &[]);
+    assert_eq!(polls.wish(3, &learning, &gossip), Some(four), "the dead one stays");
+
+    // Reaped by gossip: it would go at once.
+    for (rules, goes) in [
+        (rules.clone(), true),
+        (Autopilot { min_quorum: 2, ..rules.clone() }, true),
+        (Autopilot { min_quorum: 3, ..rules.clone() }, false),
+        (Autopilot { cleanup_dead_servers: false, ..rules }, false),
+    ] {
+        let mut polls = with(rules);
+        assert_eq!(polls.wish(0, &three, &gossip[..3]), None);
+        let wish = polls.wish(2 * REAP.as_secs(), &three, &gossip[..2]);
+        assert_eq!(wish, goes.then(|| servers(&[(1, 11), (2, 12)], &[])), "{:?}", polls.rules);
+    }
+
+    let mut leaving = [server(1, 11, ALIVE), server(2, 12, ALIVE), server(3, 13, MemberStatus::Left)];
+    leaving[2].tags.clear();
+    let mut polls = with(Autopilot { min_quorum: 3, cleanup_dead_servers: false, ..Autopilot::default() });
+    assert_eq!(polls.wish(0, &three, &leaving), Some(servers(&[(1, 11), (2, 12)], &[])), "who says goodbye goes");
 }

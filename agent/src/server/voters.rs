@@ -1,4 +1,5 @@
-//! Who should vote: the replicated configuration that fits the servers that live (Consul's autopilot rules).
+//! Who should vote: the replicated configuration that fits the servers that live. The rules are Consul's autopilot's, and
+//! replicated themselves ([`Autopilot`]).
 //!
 //! A new server becomes a learner, and a voter once it has caught up and has been well for a while. A voter that leaves or left
 //! is removed; one that failed stays until a healthy server takes its place, or until gossip has not known it for as long as
@@ -10,17 +11,13 @@ use super::tags::ServerTags;
 use crate::consensus::{EngineId, Member as Voter, Members};
 use crate::gossip::{Member, MemberStatus};
 use crate::time::Instant;
-use lictor_catalog::Index;
+use lictor_catalog::{Autopilot, Index};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long a new server must have been well before it votes (`autopilot.server_stabilization_time`).
-pub const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// A learner that has been gone for so long is taken off; should it come back, it begins anew.
 const LEARNER_GONE_AFTER: Duration = Duration::from_secs(60);
-/// How far behind a healthy server's log may be (`autopilot.max_trailing_logs`).
-const TRAILING_MAX: u64 = 250;
 
 /// What this leader noticed about newcomers, and when. Volatile.
 #[derive(Debug)]
@@ -44,11 +41,12 @@ pub const fn keeps_quorum(living: usize, voters: usize) -> bool {
     living * 2 > voters
 }
 
-/// What is known of the log's progress.
+/// What the leader goes by beside gossip: how far the logs are, and the rules.
 #[derive(Clone, Debug)]
-pub struct Progress<'a> {
+pub struct Standing<'a> {
     pub committed: Index,
     pub matched: &'a BTreeMap<EngineId, Index>,
+    pub rules: &'a Autopilot,
 }
 
 impl Electorate {
@@ -73,8 +71,9 @@ impl Electorate {
         gossip: &[Member],
         cluster: Uuid,
         datacenter: &str,
-        progress: &Progress<'_>,
+        standing: &Standing<'_>,
     ) -> Option<Members> {
+        let rules = standing.rules;
         let servers: BTreeMap<Uuid, (&Member, ServerTags)> = gossip
             .iter()
             .filter_map(|member| ServerTags::of(member).map(|tags| (member.id, (member, tags))))
@@ -94,57 +93,51 @@ impl Electorate {
                     || servers.get(&voter.node).is_some_and(said))
         };
         let mut wish = current.clone();
-        self.watch_learners(now, current, progress, alive);
+        self.watch_learners(now, current, standing, alive);
         self.watch_unknown(now, current, gossip);
 
-        // Those who leave go, as long as those who stay are a majority of themselves.
+        // Those who leave go, and those who were given up as far as the rules allow, as long as those who stay are a majority
+        // of themselves.
         let forgotten = |voter: &Voter| {
             let since = self.unknown_since.get(&voter.engine);
             since.is_some_and(|since| self.known.contains(&voter.engine) || now.since(*since) >= self.reap_after)
         };
-        let stay: Vec<Voter> =
-            current.voters.iter().filter(|voter| !left(voter) && !forgotten(voter)).copied().collect();
+        let mut stay: Vec<Voter> = current.voters.iter().filter(|voter| !left(voter)).copied().collect();
+        let mut spare = stay.len().saturating_sub(rules.min_quorum as usize);
+        stay.retain(|voter| {
+            let goes = rules.cleanup_dead_servers && spare > 0 && forgotten(voter);
+            spare -= usize::from(goes);
+            !goes
+        });
         if keeps_quorum(stay.iter().filter(|voter| alive(voter)).count(), stay.len()) {
             wish.voters = stay;
         }
         let gone = |learner: &Voter| {
-            self.gone_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= LEARNER_GONE_AFTER)
+            rules.cleanup_dead_servers
+                && self.gone_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= LEARNER_GONE_AFTER)
         };
         wish.learners.retain(|learner| !left(learner) && !gone(learner));
 
-        // Newcomers learn first.
-        let known: BTreeSet<EngineId> = wish.voters.iter().chain(&wish.learners).map(|voter| voter.engine).collect();
-        for (&node, (member, tags)) in &servers {
-            let fits = tags.cluster.is_none_or(|theirs| theirs == cluster);
-            if let Some(engine) = tags.engine
-                && member.status == MemberStatus::Alive
-                && !tags.leaving
-                && fits
-                && !known.contains(&engine)
-            {
-                wish.learners.retain(|learner| learner.node != node);
-                wish.learners.push(Voter { engine, node });
-            }
-        }
+        add_newcomers(&mut wish, &servers, cluster);
         if wish != *current {
             return Some(wish);
         }
-        self.promote(now, current, alive)
+        self.promote(now, current, rules, alive)
     }
 
     fn watch_learners(
         &mut self,
         now: Instant,
         current: &Members,
-        progress: &Progress<'_>,
+        standing: &Standing<'_>,
         alive: impl Fn(&Voter) -> bool,
     ) {
         let well = |learner: &&Voter| {
             alive(learner)
-                && progress
-                    .matched
-                    .get(&learner.engine)
-                    .is_some_and(|matched| matched.0 > 0 && matched.0 + TRAILING_MAX >= progress.committed.0)
+                && standing.matched.get(&learner.engine).is_some_and(|matched| {
+                    let reach = matched.0.saturating_add(standing.rules.max_trailing_logs);
+                    matched.0 > 0 && reach >= standing.committed.0
+                })
         };
         let since = |of: &BTreeMap<EngineId, Instant>, learner: &Voter| {
             (learner.engine, of.get(&learner.engine).copied().unwrap_or(now))
@@ -166,10 +159,17 @@ impl Electorate {
             .collect();
     }
 
-    /// Promotes one learner; it takes the place of a voter that is gone, if there is one.
-    fn promote(&self, now: Instant, current: &Members, alive: impl Fn(&Voter) -> bool) -> Option<Members> {
+    /// Promotes one learner; it takes the place of a voter that is gone, if there is one and the rules allow it.
+    fn promote(
+        &self,
+        now: Instant,
+        current: &Members,
+        rules: &Autopilot,
+        alive: impl Fn(&Voter) -> bool,
+    ) -> Option<Members> {
         let ready = |learner: &&Voter| {
-            self.well_since.get(&learner.engine).is_some_and(|since| now.since(*since) >= STABLE_AFTER)
+            let since = self.well_since.get(&learner.engine);
+            since.is_some_and(|since| now.since(*since) >= rules.server_stabilization_time)
         };
         let learner = *current.learners.iter().find(ready)?;
         let mut wish = current.clone();
@@ -177,12 +177,29 @@ impl Electorate {
             .voters
             .iter()
             .position(|voter| voter.node == learner.node)
-            .or_else(|| wish.voters.iter().position(|voter| !alive(voter)));
+            .or_else(|| wish.voters.iter().position(|voter| rules.cleanup_dead_servers && !alive(voter)));
         if let Some(gone) = gone {
             wish.voters.remove(gone);
         }
         wish.learners.retain(|other| other.engine != learner.engine);
         wish.voters.push(learner);
         Some(wish)
+    }
+}
+
+/// Newcomers learn first.
+fn add_newcomers(wish: &mut Members, servers: &BTreeMap<Uuid, (&Member, ServerTags)>, cluster: Uuid) {
+    let known: BTreeSet<EngineId> = wish.all().map(|voter| voter.engine).collect();
+    for (&node, (member, tags)) in servers {
+        let fits = tags.cluster.is_none_or(|theirs| theirs == cluster);
+        if let Some(engine) = tags.engine
+            && member.status == MemberStatus::Alive
+            && !tags.leaving
+            && fits
+            && !known.contains(&engine)
+        {
+            wish.learners.retain(|learner| learner.node != node);
+            wish.learners.push(Voter { engine, node });
+        }
     }
 }

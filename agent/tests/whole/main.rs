@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod autopilot;
 mod bad_input;
 mod cli;
 mod cluster;
@@ -16,5 +17,6 @@ mod locks;
 mod operate;
 mod prepared;
 mod road;
+mod snapshot;
 mod txn;
 mod watch;

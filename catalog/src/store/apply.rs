@@ -4,7 +4,7 @@ use super::kv::Tombstone;
 use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Index, KvEntry, KvRow, folded};
+use crate::model::{Autopilot, Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -16,11 +16,17 @@ const NUMBERS: u64 = 10_000_000_000;
 pub(super) struct Change {
     pub(super) index: Index,
     watches: Vec<Watch>,
+    all: bool,
 }
 
 impl Change {
     pub(super) fn touch(&mut self, watch: Watch) {
         self.watches.push(watch);
+    }
+
+    /// The whole store was replaced.
+    pub(super) fn touch_all(&mut self) {
+        self.all = true;
     }
 
     /// What was changed is undone.
@@ -31,7 +37,7 @@ impl Change {
     fn touched(mut self) -> Touched {
         self.watches.sort_unstable();
         self.watches.dedup();
-        Touched { all: false, watches: self.watches }
+        Touched { all: self.all, watches: self.watches }
     }
 }
 
@@ -45,7 +51,7 @@ impl Store {
         assert!(index > self.index, "entry {index} came after {} was applied", self.index);
         self.index = index;
         self.time_ms = self.time_ms.max(entry.time_ms);
-        let mut change = Change { index, watches: Vec::new() };
+        let mut change = Change { index: Index(index.0 + self.lift), watches: Vec::new(), all: false };
         let outcome = match &entry.command {
             Command::Register(register) => self.register(register, &mut change).into(),
             Command::Deregister(deregister) => self.deregister(deregister, &mut change),
@@ -61,6 +67,8 @@ impl Store {
             Command::Txn(txn) => self.apply_txn(txn, &mut change),
             Command::Session(command) => self.apply_session(command, &mut change),
             Command::Prepared(command) => self.apply_prepared(command, &mut change),
+            Command::Restore(command) => self.restore(command, &mut change).into(),
+            Command::Autopilot { settings, cas } => self.set_autopilot(settings, *cas, &change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
@@ -68,7 +76,22 @@ impl Store {
         };
         self.kv.reap(self.time_ms);
         self.delays.reap(self.time_ms);
+        self.reap_staging();
         Applied { outcome, touched: change.touched() }
+    }
+
+    /// A write that would leave the settings equal is skipped. Nobody waits for them.
+    fn set_autopilot(&mut self, settings: &Autopilot, cas: Option<Index>, change: &Change) -> Outcome {
+        let Autopilot { create_index, modify_index, .. } = self.autopilot;
+        if cas.is_some_and(|index| index != modify_index) {
+            return Outcome::Matched(false);
+        }
+        let create_index = if create_index == Index(0) { change.index } else { create_index };
+        let settings = Autopilot { create_index, modify_index, ..settings.clone() };
+        if settings != self.autopilot {
+            self.autopilot = Autopilot { modify_index: change.index, ..settings };
+        }
+        cas.map_or(Outcome::Done, |_| Outcome::Matched(true))
     }
 
     /// Unknown things count as deregistered.

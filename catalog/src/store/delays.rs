@@ -32,6 +32,13 @@ impl Delays {
         self.by_end.insert((until_ms, key));
     }
 
+    /// Puts every end where it is in another log's time.
+    pub(crate) fn carry_over(&mut self, time: impl Fn(u64) -> u64) {
+        for (key, until_ms) in &self.rows.clone() {
+            self.insert(Arc::clone(key), time(*until_ms));
+        }
+    }
+
     /// Drops what is over by log time, so every server drops the same at the same command.
     pub(crate) fn reap(&mut self, now_ms: u64) {
         for _ in 0..REAPED_AT_ONCE {

@@ -120,6 +120,12 @@ impl Kv {
         self.tombstones.insert(key, tombstone);
     }
 
+    /// Puts the time of every tombstone where it is in another log's time.
+    pub(crate) fn carry_over(&mut self, time: impl Fn(u64) -> u64) {
+        let moved = |row: &Tombstone| Tombstone { time_ms: time(row.time_ms), ..*row };
+        self.tombstones = self.tombstones.iter().map(|(key, row)| (Arc::clone(key), moved(row))).collect();
+    }
+
     /// Drops tombstones that are old by log time, so every server drops the same ones at the same command.
     pub(crate) fn reap(&mut self, now_ms: u64) {
         for _ in 0..REAPED_AT_ONCE {

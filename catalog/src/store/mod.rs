@@ -18,15 +18,17 @@ mod restore;
 mod services;
 mod sessions;
 mod snapshot;
+mod staging;
 mod txn;
 
 pub use part::Scope;
-pub use restore::{Damaged, Restore};
+pub use restore::{Census, Damaged, Restore};
 pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
 use crate::model::{
-    Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, Session, folded,
+    Autopilot, Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service,
+    Session, folded,
 };
 use crate::txn::TxnResult;
 use checks::Checks;
@@ -37,6 +39,7 @@ use nodes::Nodes;
 use prepared::Prepared;
 use services::Services;
 use sessions::Sessions;
+use staging::Staging;
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -47,6 +50,11 @@ pub struct Store {
     index: Index,
     time_ms: u64,
     feature_level: u32,
+    /// How far the indexes of rows are ahead of the log's: a restored snapshot may come from a log that had got further.
+    lift: u64,
+    /// The restore that was committed last, by its id.
+    restored: Option<u64>,
+    staging: Option<Arc<Staging>>,
     /// What a partial store holds; `None` for the whole truth.
     scope: Option<Scope>,
     pub(crate) nodes: Nodes,
@@ -57,6 +65,7 @@ pub struct Store {
     pub(crate) sessions: Sessions,
     pub(crate) prepared: Prepared,
     delays: Delays,
+    autopilot: Autopilot,
 }
 
 impl Store {
@@ -76,6 +85,12 @@ impl Store {
     #[must_use]
     pub const fn feature_level(&self) -> u32 {
         self.feature_level
+    }
+
+    /// How the leader is to tend the servers.
+    #[must_use]
+    pub const fn autopilot(&self) -> &Autopilot {
+        &self.autopilot
     }
 
     /// How many rows there are.
@@ -140,6 +155,11 @@ impl Store {
     #[must_use]
     pub fn coordinate(&self, node: &str) -> Option<&Arc<NodeCoordinate>> {
         self.coordinates.get(&folded(node))
+    }
+
+    /// The keys that start with `prefix`, in order.
+    pub fn keys_under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a KvRow> {
+        self.kv.under(prefix)
     }
 
     /// A key.
@@ -249,6 +269,20 @@ pub enum Refusal {
         node: NodeName,
         /// Who has it.
         holder: NodeName,
+    },
+    /// Nothing is staged under this id: another restore came in between, or this one took too long.
+    NotStaged {
+        /// The restore.
+        id: u64,
+    },
+    /// The rows to restore are unsound. Nothing is staged any more.
+    Unsound(Damaged),
+    /// The snapshot was written at a feature level that this cluster has not reached.
+    Level {
+        /// The snapshot's.
+        snapshot: u32,
+        /// The cluster's.
+        cluster: u32,
     },
     /// The name belongs to a live node with another id.
     NameTaken {

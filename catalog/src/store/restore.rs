@@ -5,37 +5,54 @@ use super::kv::Tombstone;
 use super::nodes::NodeRow;
 use super::sessions::SessionRow;
 use super::snapshot::{FORMAT, FRAME_HEAD_LEN, Header, Kind, MAGIC, PROLOGUE_LEN, Trailer};
+use super::staging::Staging;
 use crate::model::{Check, Index, KvEntry, Node, NodeCoordinate, NodeName, Service, Session, folded};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
 /// No frame is longer: a row of this length would have been an entry of the log of this length.
 const FRAME_LEN_MAX: usize = 1 << 28;
 
+/// No log reaches so far; sums of indexes below it do not overflow.
+const INDEX_MAX: u64 = 1 << 62;
+
 /// How much is taken in before whole frames are looked for, so that little is held beside the frame at hand.
 const PIECE_LEN: usize = 64 * 1024;
 
 /// Builds a store out of [`Store::chunks`]. Nothing of it can be seen before the whole snapshot proved to be sound.
 pub struct Restore {
-    store: Store,
+    builder: Builder,
     buffer: Vec<u8>,
-    /// CRC32C of every byte that has left the buffer.
-    checksum: u32,
-    /// What was read last; `None` before the prologue was.
-    at: Option<At>,
+    /// CRC32C of every byte that has left the buffer; `None` before the prologue was read.
+    checksum: Option<u32>,
+    census: Census,
     /// Damage once found stays: what follows it must not pass for a snapshot.
     damaged: Option<Damaged>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum At {
-    Prologue,
-    Frame(Kind),
+/// A store being built of payloads.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Builder {
+    pub(super) store: Store,
+    /// Of what kind the last payload was; `None` before the first.
+    at: Option<Kind>,
+}
+
+/// What a snapshot is made of: for each kind of row its name, how many there are, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census([(u64, u64); Kind::ALL.len()]);
+
+impl Census {
+    /// The kinds of which there are any. Names as Consul has them, where it has such rows.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64, u64)> + use<'_> {
+        let all = Kind::ALL.into_iter().zip(self.0);
+        all.filter(|(_, (rows, _))| *rows > 0).map(|(kind, (rows, bytes))| (kind.name(), rows, bytes))
+    }
 }
 
 /// Why bytes are no snapshot. The store being built is lost; fetch the snapshot again, from another server or backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Damaged {
     /// It does not begin as a snapshot does.
@@ -54,6 +71,10 @@ pub enum Damaged {
     Truncated,
     /// Something follows its end.
     Trailing,
+    /// It holds a part of a catalog only.
+    Partial,
+    /// Its index is beyond what any log reaches.
+    Index,
 }
 
 impl fmt::Display for Damaged {
@@ -72,6 +93,8 @@ impl fmt::Display for Damaged {
             Self::Count => "it does not have as many rows as were written",
             Self::Truncated => "it ends too early",
             Self::Trailing => "something follows its end",
+            Self::Partial => "it holds a part of a catalog only",
+            Self::Index => "its index is beyond what any log reaches",
         };
         write!(f, "the snapshot is damaged: {cause}; fetch it again from another server or backup")
     }
@@ -89,7 +112,13 @@ impl Restore {
     /// Begins with an empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { store: Store::default(), buffer: Vec::new(), checksum: 0, at: None, damaged: None }
+        Self {
+            builder: Builder::default(),
+            buffer: Vec::new(),
+            checksum: None,
+            census: Census::default(),
+            damaged: None,
+        }
     }
 
     /// Takes the next bytes, split anywhere. At most one frame is held back.
@@ -116,83 +145,119 @@ impl Restore {
     /// # Errors
     /// [`Damaged`] when the snapshot is not whole.
     pub fn finish(self) -> Result<Store, Damaged> {
-        match (self.damaged, self.at) {
+        match (self.damaged, self.builder.at) {
             (Some(damaged), _) => Err(damaged),
-            (None, Some(At::Frame(Kind::Trailer))) => Ok(self.store),
+            (None, Some(Kind::Trailer)) => Ok(self.builder.store),
             (None, _) => Err(Damaged::Truncated),
         }
+    }
+
+    /// What came so far.
+    #[must_use]
+    pub const fn census(&self) -> Census {
+        self.census
     }
 
     /// How many bytes were used up.
     fn digest(&mut self, bytes: &[u8]) -> Result<usize, Damaged> {
         let mut used = 0;
-        if self.at.is_none() {
-            let Some(prologue) = bytes.first_chunk::<PROLOGUE_LEN>() else { return Ok(0) };
-            self.begin(prologue)?;
-            used = PROLOGUE_LEN;
-        }
+        let mut checksum = match self.checksum {
+            Some(checksum) => checksum,
+            None => {
+                let Some(prologue) = bytes.first_chunk::<PROLOGUE_LEN>() else { return Ok(0) };
+                used = PROLOGUE_LEN;
+                begin(prologue)?
+            }
+        };
         loop {
+            self.checksum = Some(checksum);
             let rest = &bytes[used..];
-            if self.at == Some(At::Frame(Kind::Trailer)) && !rest.is_empty() {
+            if self.builder.at == Some(Kind::Trailer) && !rest.is_empty() {
                 return Err(Damaged::Trailing);
             }
             let Some(payload) = whole_frame(rest)? else { return Ok(used) };
-            self.take(payload)?;
+            let rows = self.builder.take(payload, checksum)?;
+            if let Some(kind) = self.builder.at {
+                let (all, bytes) = &mut self.census.0[kind as usize];
+                (*all, *bytes) = (*all + rows, *bytes + payload.len() as u64);
+            }
             let len = FRAME_HEAD_LEN + payload.len();
-            self.checksum = crc32c::crc32c_append(self.checksum, &rest[..len]);
+            checksum = crc32c::crc32c_append(checksum, &rest[..len]);
             used += len;
         }
     }
+}
 
-    fn begin(&mut self, prologue: &[u8; PROLOGUE_LEN]) -> Result<(), Damaged> {
-        if !prologue.starts_with(&MAGIC) {
-            return Err(Damaged::Magic);
-        }
-        match number(prologue, MAGIC.len()) {
-            FORMAT => {}
-            format => return Err(Damaged::Format(format)),
-        }
-        self.checksum = crc32c::crc32c(prologue);
-        self.at = Some(At::Prologue);
-        Ok(())
+/// The checksum of a sound prologue.
+fn begin(prologue: &[u8; PROLOGUE_LEN]) -> Result<u32, Damaged> {
+    if !prologue.starts_with(&MAGIC) {
+        return Err(Damaged::Magic);
+    }
+    match number(prologue, MAGIC.len()) {
+        FORMAT => Ok(crc32c::crc32c(prologue)),
+        format => Err(Damaged::Format(format)),
+    }
+}
+
+impl Builder {
+    pub(super) const fn begun(&self) -> bool {
+        self.at.is_some()
     }
 
-    fn take(&mut self, payload: &[u8]) -> Result<(), Damaged> {
+    /// Takes one of [`Store::tables`]. After an error this builder is of no more use.
+    pub(super) fn stage(&mut self, payload: &[u8]) -> Result<(), Damaged> {
+        if payload.first().is_some_and(|kind| *kind >= Kind::Staging as u8) {
+            return Err(Damaged::Frame);
+        }
+        self.take(payload, 0).map(drop)
+    }
+
+    /// Takes a payload that comes after bytes with this checksum, and says how many rows it had.
+    fn take(&mut self, payload: &[u8], checksum: u32) -> Result<u64, Damaged> {
         let (&kind, rows) = payload.split_first().ok_or(Damaged::Frame)?;
         let kind = *Kind::ALL.get(usize::from(kind)).ok_or(Damaged::Frame)?;
         let in_order = match self.at {
-            Some(At::Frame(last)) => kind > Kind::Header && kind >= last,
-            _ => kind == Kind::Header,
+            Some(last) => kind > Kind::Header && kind >= last,
+            None => kind == Kind::Header,
         };
-        if !in_order {
+        if !in_order || rows.is_empty() {
             return Err(Damaged::Frame);
         }
-        self.at = Some(At::Frame(kind));
+        self.at = Some(kind);
         match kind {
-            Kind::Header => self.take_header(one(rows)?),
-            Kind::Nodes => each(rows, |(node, index)| self.take_node(node, index))?,
-            Kind::Names => each(rows, |(name, index): (Arc<str>, _)| self.store.services.set_name_index(name, index))?,
-            Kind::Services => each(rows, |service| self.take_service(service))?,
-            Kind::Checks => each(rows, |check| self.take_check(check))?,
-            Kind::Coordinates => each(rows, |placed| self.take_coordinate(placed))?,
-            Kind::Keys => each(rows, |entry: KvEntry<'_>| self.store.kv.insert(entry.into()))?,
+            Kind::Header => self.take_header(one(rows)?).map(|()| 1),
+            Kind::Nodes => each(rows, |(node, index)| self.take_node(node, index)),
+            Kind::Names => each(rows, |(name, index): (Arc<str>, _)| self.store.services.set_name_index(name, index)),
+            Kind::Services => each(rows, |service| self.take_service(service)),
+            Kind::Checks => each(rows, |check| self.take_check(check)),
+            Kind::Coordinates => each(rows, |placed| self.take_coordinate(placed)),
+            Kind::Keys => each(rows, |entry: KvEntry<'_>| self.store.kv.insert(entry.into())),
             Kind::Tombstones => each(rows, |(key, index, time_ms): (Arc<str>, _, _)| {
                 self.store.kv.bury(key, Tombstone { index, time_ms });
-            })?,
-            Kind::Sessions => each(rows, |(session, renewed_ms)| self.take_session(session, renewed_ms))?,
-            Kind::Prepared => each(rows, |query| self.store.prepared.insert(Arc::new(query)))?,
-            Kind::Delays => each(rows, |(key, until_ms)| self.store.delays.insert(key, until_ms))?,
-            Kind::Trailer => self.take_trailer(&one(rows)?)?,
+            }),
+            Kind::Sessions => each(rows, |(session, renewed_ms)| self.take_session(session, renewed_ms)),
+            Kind::Prepared => each(rows, |query| self.store.prepared.insert(Arc::new(query))),
+            Kind::Delays => each(rows, |(key, until_ms)| self.store.delays.insert(key, until_ms)),
+            Kind::Staging => {
+                self.store.staging = Some(Arc::new(Staging::resumed(&one(rows)?)));
+                Ok(1)
+            }
+            Kind::Staged => {
+                let staging = self.store.staging.as_mut().ok_or(Damaged::Frame)?;
+                Arc::make_mut(staging).builder.stage(rows).map(|()| 1)
+            }
+            Kind::Trailer => self.take_trailer(&one(rows)?, checksum).map(|()| 1),
         }
-        Ok(())
     }
 
-    fn take_header(&mut self, header: Header) {
+    fn take_header(&mut self, header: Header) -> Result<(), Damaged> {
         let store = &mut self.store;
         let Header {
             index,
             time_ms,
             feature_level,
+            lift,
+            restored,
             scope,
             nodes,
             services,
@@ -205,7 +270,12 @@ impl Restore {
             sessions,
             prepared,
             next_number,
+            autopilot,
         } = header;
+        if index.0.saturating_add(lift) > INDEX_MAX {
+            return Err(Damaged::Index);
+        }
+        (store.lift, store.restored) = (lift, restored);
         (store.index, store.time_ms, store.feature_level, store.scope) = (index, time_ms, feature_level, scope);
         store.nodes.index = nodes;
         (store.services.index, store.services.list_index) = (services, services_list);
@@ -215,6 +285,8 @@ impl Restore {
         (store.kv.index, store.kv.tombstones_index, store.kv.next_number) = (keys, tombstones, next_number);
         store.sessions.index = sessions;
         store.prepared.index = prepared;
+        store.autopilot = autopilot;
+        Ok(())
     }
 
     fn take_node(&mut self, node: Node, index: Index) {
@@ -254,11 +326,11 @@ impl Restore {
         }
     }
 
-    fn take_trailer(&mut self, trailer: &Trailer) -> Result<(), Damaged> {
-        if trailer.checksum != self.checksum {
+    fn take_trailer(&self, trailer: &Trailer, checksum: u32) -> Result<(), Damaged> {
+        if trailer.checksum != checksum {
             return Err(Damaged::Checksum);
         }
-        if *trailer != self.store.trailer(self.checksum) {
+        if *trailer != self.store.trailer(checksum) {
             return Err(Damaged::Count);
         }
         Ok(())
@@ -291,11 +363,12 @@ fn one<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Damaged> {
     }
 }
 
-fn each<'a, T: Deserialize<'a>>(mut bytes: &'a [u8], mut row: impl FnMut(T)) -> Result<(), Damaged> {
+fn each<'a, T: Deserialize<'a>>(mut bytes: &'a [u8], mut row: impl FnMut(T)) -> Result<u64, Damaged> {
+    let mut count = 0;
     while !bytes.is_empty() {
         let Ok((value, rest)) = postcard::take_from_bytes(bytes) else { return Err(Damaged::Row) };
         row(value);
-        bytes = rest;
+        (bytes, count) = (rest, count + 1);
     }
-    Ok(())
+    Ok(count)
 }

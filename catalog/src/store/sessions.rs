@@ -71,6 +71,13 @@ impl Sessions {
         self.rows.insert(id, row);
     }
 
+    /// Every time to live begins anew.
+    pub(crate) fn renew(&mut self, now_ms: u64) {
+        for row in self.rows.clone().values() {
+            self.insert(SessionRow { session: Arc::clone(&row.session), renewed_ms: now_ms });
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: Uuid) -> Option<Arc<Session>> {
         let row = self.rows.remove(&id)?;
         self.by_node.remove(&(row.session.node.folded(), id));

@@ -10,7 +10,7 @@
 //! time, over a clone of the store, so it may run while the store moves on.
 
 use super::{Scope, Store};
-use crate::model::Index;
+use crate::model::{Autopilot, Index};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::ops::Bound;
@@ -37,11 +37,13 @@ pub(super) enum Kind {
     Sessions,
     Prepared,
     Delays,
+    Staging,
+    Staged,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -53,8 +55,29 @@ impl Kind {
         Self::Sessions,
         Self::Prepared,
         Self::Delays,
+        Self::Staging,
+        Self::Staged,
         Self::Trailer,
     ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "Header",
+            Self::Nodes => "Node",
+            Self::Names => "ServiceName",
+            Self::Services => "Service",
+            Self::Checks => "Check",
+            Self::Coordinates => "Coordinate",
+            Self::Keys => "KVS",
+            Self::Tombstones => "Tombstone",
+            Self::Sessions => "Session",
+            Self::Prepared => "PreparedQuery",
+            Self::Delays => "LockDelay",
+            Self::Staging => "Restore",
+            Self::Staged => "RestoreStaged",
+            Self::Trailer => "Trailer",
+        }
+    }
 }
 
 /// What a store is beside its rows.
@@ -63,6 +86,8 @@ pub(super) struct Header {
     pub(super) index: Index,
     pub(super) time_ms: u64,
     pub(super) feature_level: u32,
+    pub(super) lift: u64,
+    pub(super) restored: Option<u64>,
     pub(super) scope: Option<Scope>,
     pub(super) nodes: Index,
     pub(super) services: Index,
@@ -75,6 +100,7 @@ pub(super) struct Header {
     pub(super) sessions: Index,
     pub(super) prepared: Index,
     pub(super) next_number: u64,
+    pub(super) autopilot: Autopilot,
 }
 
 /// By which a snapshot is known to be whole.
@@ -99,9 +125,29 @@ impl Store {
     pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
         let mut prologue = MAGIC.to_vec();
         prologue.extend(FORMAT.to_le_bytes());
-        let store = self.clone();
-        let header = std::iter::once(encode(vec![Kind::Header as u8], &store.header()));
-        let payloads = header
+        let staging = self.staging.iter().map(|staging| encode(vec![Kind::Staging as u8], &staging.progress()));
+        let staged =
+            self.staging.clone().into_iter().flat_map(|staging| {
+                staging.tables().map(|payload| [&[Kind::Staged as u8], payload.as_slice()].concat())
+            });
+        let payloads = self.tables().chain(staging.collect::<Vec<_>>()).chain(staged);
+        let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
+        let mut checksum = 0;
+        let mut store = Some(self.clone());
+        std::iter::from_fn(move || {
+            let chunk = chunks.next().or_else(|| {
+                let trailer = store.take()?.trailer(checksum);
+                Some(frame(&encode(vec![Kind::Trailer as u8], &trailer)))
+            })?;
+            checksum = crc32c::crc32c_append(checksum, &chunk);
+            Some(chunk)
+        })
+    }
+
+    /// The payloads of the header and of the tables, as [`RestoreCommand::Stage`](crate::RestoreCommand::Stage) takes them.
+    pub fn tables(&self) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
+        let store = self;
+        std::iter::once(encode(vec![Kind::Header as u8], &store.header()))
             .chain(payloads(Kind::Nodes, store.nodes.rows().clone(), |buffer, _, row| {
                 encode(buffer, &(&row.node, row.index))
             }))
@@ -124,18 +170,7 @@ impl Store {
             .chain(payloads(Kind::Prepared, store.prepared.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
                 encode(buffer, &(key, until_ms))
-            }));
-        let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
-        let mut checksum = 0;
-        let mut store = Some(store);
-        std::iter::from_fn(move || {
-            let chunk = chunks.next().or_else(|| {
-                let trailer = store.take()?.trailer(checksum);
-                Some(frame(&encode(vec![Kind::Trailer as u8], &trailer)))
-            })?;
-            checksum = crc32c::crc32c_append(checksum, &chunk);
-            Some(chunk)
-        })
+            }))
     }
 
     /// A hash of everything in the store: FNV-1a over its encoded bytes. Servers that applied the same log agree on it.
@@ -150,6 +185,8 @@ impl Store {
             index: self.index,
             time_ms: self.time_ms,
             feature_level: self.feature_level,
+            lift: self.lift,
+            restored: self.restored,
             scope: self.scope.clone(),
             nodes: self.nodes.index,
             services: self.services.index,
@@ -162,6 +199,7 @@ impl Store {
             sessions: self.sessions.index,
             prepared: self.prepared.index,
             next_number: self.kv.next_number,
+            autopilot: self.autopilot.clone(),
         }
     }
 

@@ -3,13 +3,15 @@
 mod naive;
 mod strategy;
 
-use lictor_catalog::command::Entry;
+use bytes::Bytes;
+use lictor_catalog::command::{Command, Entry, KvCommand, RestoreCommand, SessionCommand};
 use lictor_catalog::model::folded;
 use lictor_catalog::query::{Rows, execute};
-use lictor_catalog::{AllowAll, Execution, Index, Query, Restore, Scope, Store, Touched, Watch};
+use lictor_catalog::{AllowAll, Execution, Index, Outcome, Query, Restore, Scope, Store, Touched, Watch};
 use naive::Naive;
 use proptest::prelude::*;
 use strategy::{PREPARED, log, queries, short_log};
+use uuid::Uuid;
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -96,6 +98,55 @@ proptest! {
         prop_assert!(whole == half && whole == twin);
         prop_assert_eq!(whole.hash(), twin.hash());
         prop_assert_eq!(snapshot.0.hash(), snapshot.1, "a snapshot does not move with its store");
+    }
+
+    /// Whatever happened since it was saved, and whatever time it is: a restored store answers everything as the saved one
+    /// did, its sessions have their whole time to live before them, and what is written from then on has higher indexes.
+    #[test]
+    fn a_restore_gives_everything_back(log in short_log(60), since in log(40)) {
+        let mut store = Store::default();
+        for (at, entry) in log.iter().enumerate() {
+            store.apply(Index(at as u64 + 1), entry);
+        }
+        let saved = store.clone();
+        let queries = queries();
+        let was = answers(&saved, &queries);
+        let mut apply = |command: Command, time_ms| {
+            let index = Index(store.index().0 + 1);
+            store.apply(index, &Entry { time_ms, id: 0, command })
+        };
+        for entry in &since {
+            apply(entry.command.clone(), entry.time_ms);
+        }
+        let rows: Vec<Bytes> = saved.tables().map(Bytes::from).collect();
+        let restore = [
+            RestoreCommand::Begin { id: 1 },
+            RestoreCommand::Stage { id: 1, number: 0, rows },
+            RestoreCommand::Commit { id: 1, count: 1 },
+        ];
+        for (step, command) in restore.into_iter().enumerate() {
+            let applied = apply(Command::Restore(command), 0);
+            prop_assert_eq!(applied.outcome, Outcome::Done);
+            prop_assert_eq!(applied.touched.all, step == 2, "everybody wakes");
+        }
+        let now = store.time_ms();
+        prop_assert_eq!(answers(&store, &queries), was);
+        let sessions = (1..4).filter_map(|id| saved.session(Uuid::from_u128(id)));
+        for session in sessions.filter(|session| !session.ttl.span.is_zero()) {
+            let ttl = session.ttl.span.as_millis() as u64;
+            let ends = |at: u64| store.expiries(at).any(|end| {
+                matches!(end, SessionCommand::Expire { id, .. } if id == session.id)
+            });
+            prop_assert!(!ends(now + ttl - 1) && ends(now + ttl), "{:?}", session);
+        }
+        let twin = restored(&store);
+        prop_assert!(twin == store);
+        let highest = answers(&store, &queries).iter().map(|answer| answer.0).max();
+        let key = KvCommand::Set { key: "a".to_owned(), value: Bytes::from_static(b"after"), flags: 9 };
+        let index = Index(store.index().0 + 1);
+        store.apply(index, &Entry { time_ms: 0, id: 0, command: Command::Kv(key) });
+        let written = store.key("a").map(|row| row.entry().modify_index);
+        prop_assert!(written > highest, "{:?} is not above {:?}", written, highest);
     }
 
     /// A part answers what it covers as the whole does, and survives encoding.

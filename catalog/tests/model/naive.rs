@@ -79,6 +79,7 @@ impl Naive {
             Command::Session(command) => self.apply_session(index, now, command),
             Command::Prepared(command) => self.apply_prepared(index, command),
             Command::FeatureLevel(_) => Outcome::Done,
+            Command::Restore(_) | Command::Autopilot { .. } => unreachable!("they have tests of their own"),
         }
     }
 

@@ -1,3 +1,4 @@
 //! `operator`: tools for those who run the cluster.
 
+pub(crate) mod autopilot;
 pub(crate) mod raft;

@@ -6,6 +6,7 @@
 mod agent;
 mod check;
 mod coordinate;
+mod date;
 mod event;
 mod go;
 mod gzip;
@@ -22,6 +23,7 @@ mod txn;
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
 pub use coordinate::{WireCoordinate, WirePlace};
+pub use date::rfc3339;
 pub use event::{events, fired};
 pub use gzip::gzip;
 pub use hash::content_hash;

@@ -1,13 +1,16 @@
 //! Connections to servers: one for short calls and one for waiting calls to each, opened when needed, and one long
 //! stream of letters to each peer of the log. A broken connection is forgotten and opened anew by the next call.
 
-use super::{frame, whole};
+use super::{Frames, frame, whole};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter, News};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, Signature, Submission, Submitted};
+use crate::rpc::{
+    self, Answered, AskedToSave, CALL_MAX, Forwarded, Hello, Saved, Signature, Submission, Submitted, Unserved,
+};
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
+use crate::runtime::pieces::Pieces;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
@@ -202,6 +205,26 @@ impl Client {
         let patience = Duration::from_millis(submission.budget_ms);
         let answer = self.ask(to, Class::Short, "/submit", rpc::encode(submission), patience).await?;
         rpc::decode(&answer).or(Err(Failed::Lost))
+    }
+
+    /// Asks for a backup. It has a connection of its own: it is long, and what is short must not wait for it.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn save(&self, to: SocketAddr, asked: &AskedToSave) -> Result<Result<(Saved, Pieces), Unserved>, Failed> {
+        let mut sender = self.connect(to).await?;
+        let begun = async {
+            let response = post(&mut sender, "/save", full(rpc::encode(asked))).await.or(Err(Failed::Lost))?;
+            if response.status() != StatusCode::OK {
+                let reason = whole(response.into_body(), 4096).await.unwrap_or_default();
+                return Err(Failed::Refused(String::from_utf8_lossy(&reason).into_owned()));
+            }
+            let mut frames = Frames::new(response.into_body(), 4096);
+            let head = frames.next().await.ok().flatten().ok_or(Failed::Lost)?;
+            let head: Result<Saved, Unserved> = rpc::decode(&head).or(Err(Failed::Lost))?;
+            Ok(head.map(|saved| (saved, Pieces::relayed(frames))))
+        };
+        tokio::time::timeout(Duration::from_millis(asked.budget_ms), begun).await.unwrap_or(Err(Failed::Lost))
     }
 
     /// Fetches a part of the catalog.

@@ -1,17 +1,21 @@
 //! The server port: takes connections, greets, and hands what comes to the agent.
 
-use super::{BadBody, Frames, whole};
+use super::{BadBody, Frames, frame, whole};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::{EngineId, Letter};
 use crate::event::Event;
-use crate::rpc::{self, Answered, CALL_MAX, Forwarded, Hello, LETTER_MAX, Signature, Submission, Submitted, Unserved};
+use crate::rpc::{
+    self, Answered, AskedToSave, CALL_MAX, Forwarded, Hello, LETTER_MAX, Saved, Signature, Submission, Submitted,
+    Unserved,
+};
 use crate::runtime::dispatch::Dispatcher;
 use crate::runtime::mailbox::Lane;
 use crate::runtime::meter::Event as Figure;
+use crate::runtime::pieces::Pieces;
 use crate::runtime::silence::unless_silent;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -71,10 +75,10 @@ async fn connection(stream: TcpStream, dispatcher: Arc<Dispatcher>) {
     unless_silent(serving, || greeted.get().is_some(), GREETING_TIMEOUT).await;
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, Pieces>>;
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Either::Left(Full::new(body.into())));
     *response.status_mut() = status;
     response
 }
@@ -90,6 +94,7 @@ async fn answer(request: Request<Incoming>, dispatcher: &Arc<Dispatcher>, greete
         "/call" => call(body, dispatcher).await,
         "/submit" => submit(body, dispatcher).await,
         "/part" => part(body, dispatcher).await,
+        "/save" => save(body, dispatcher).await,
         "/letters" => letters(body, dispatcher, greeted).await,
         "/state" => state(body, dispatcher, greeted).await,
         "/bootstrap" => bootstrap(body, dispatcher).await,
@@ -122,6 +127,15 @@ async fn submit(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBo
     let submission: Submission = message(body, CALL_MAX).await?;
     let submitted: Submitted = dispatcher.submit_forwarded(submission).await;
     Ok(reply(StatusCode::OK, rpc::encode(&submitted)))
+}
+
+async fn save(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {
+    let asked: AskedToSave = message(body, 4096).await?;
+    let head = |head: &Result<Saved, Unserved>| frame(&rpc::encode(head));
+    Ok(match dispatcher.save_forwarded(asked).await {
+        Ok((saved, archive)) => Response::new(Either::Right(archive.after(head(&Ok(saved))))),
+        Err(why) => reply(StatusCode::OK, head(&Err(why))),
+    })
 }
 
 async fn part(body: Incoming, dispatcher: &Dispatcher) -> Result<Answer, BadBody> {

@@ -151,7 +151,7 @@ impl Role {
         if let Some(heir) = offered {
             order.next_try = now + OFFER_AGAIN;
             // Refused while another change runs; it is offered again.
-            let _ = replica.transfer(heir, effects);
+            let _ = replica.transfer(heir, now, effects);
         } else if let Want::Remove(node) = order.want {
             let mut wish = replica.status().members.clone();
             wish.voters.retain(|voter| voter.node != node);

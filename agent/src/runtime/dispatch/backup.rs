@@ -1,0 +1,168 @@
+//! Backups: the catalog as an archive, from whichever server may show it, and an archive back into the catalog, step by step
+//! through the log. Both work at every agent; only bytes and commands travel.
+
+use super::{Dispatcher, Hold, PATIENCE, deadline, patience};
+use crate::archive::{self, ARCHIVE_MAX, Backup};
+use crate::effect::Pushed;
+use crate::forward::{self, Attempt, Where};
+use crate::http::answer::{self, Freshness};
+use crate::http::call::{Consistency, Reply};
+use crate::rpc::{AskedToSave, HOPS_MAX, Saved, Unserved};
+use crate::runtime::clock;
+use crate::runtime::pieces::{self, Pieces};
+use crate::runtime::rpc::client::Failed;
+use crate::time::Instant;
+use hyper::body::Incoming;
+use lictor_catalog::{Command, Outcome, RestoreCommand, Store};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Bytes of rows that are staged at once: large against what a step costs, small against what a letter may hold.
+const STEP: usize = 1 << 20;
+/// Backups that an agent saves or restores at once.
+pub(super) const BACKUPS_MAX: usize = 4;
+
+impl Dispatcher {
+    /// The catalog as an archive.
+    ///
+    /// # Errors
+    /// The reply, when no server gives it.
+    pub async fn save(&self, consistency: Consistency) -> Result<(Saved, Pieces), Reply> {
+        let seat = self.seat()?;
+        let until = clock::now() + PATIENCE;
+        let mut hold = self.hold(0, false);
+        loop {
+            hold.begin();
+            let attempt = self.try_to_save(consistency, 0, until).await;
+            match self.weigh_save(&mut hold, attempt).await {
+                Some(Ok((saved, archive))) => return Ok((saved, archive.seated(seat))),
+                Some(Err(why)) => return Err(forward::given_up(why)),
+                None => {}
+            }
+        }
+    }
+
+    /// The same for another agent.
+    ///
+    /// # Errors
+    /// [`Unserved`].
+    pub async fn save_forwarded(&self, asked: AskedToSave) -> Result<(Saved, Pieces), Unserved> {
+        let AskedToSave { consistency, hops, budget_ms } = asked;
+        match self.try_to_save(consistency, hops, deadline(budget_ms)).await {
+            Attempt::Done(saved) => Ok(saved),
+            Attempt::Unserved(why) => Err(why),
+            Attempt::Lost => Err(Unserved::Unreachable),
+        }
+    }
+
+    fn seat(&self) -> Result<OwnedSemaphorePermit, Reply> {
+        let crowded =
+            format!("{BACKUPS_MAX} snapshots are being saved or restored at this agent already; try again later");
+        Arc::clone(&self.backups).try_acquire_owned().map_err(|_none| Reply::text(429, crowded))
+    }
+
+    async fn weigh_save<T>(&self, hold: &mut Hold, attempt: Attempt<T>) -> Option<Result<T, Unserved>> {
+        // What was read and lost is read again: its outcome is never unknown.
+        let ended = self.weigh(hold, attempt).await?;
+        Some(ended.and_then(|done| done.ok_or(Unserved::Unreachable)))
+    }
+
+    async fn try_to_save(&self, consistency: Consistency, hops: u8, deadline: Instant) -> Attempt<(Saved, Pieces)> {
+        let servers = if self.handle.facts.server {
+            let view = self.handle.view.load_full();
+            match forward::place_read(consistency, &view) {
+                Where::Here => {
+                    return match self.trusted(view, consistency, deadline).await {
+                        Ok(view) => {
+                            let freshness = Freshness::of(&view, clock::now());
+                            let saved = Saved {
+                                index: view.applied,
+                                known_leader: freshness.known_leader,
+                                last_contact_ms: match consistency {
+                                    Consistency::Stale => {
+                                        freshness.last_contact.as_millis().try_into().unwrap_or(u64::MAX)
+                                    }
+                                    Consistency::Default | Consistency::Consistent => 0,
+                                },
+                            };
+                            Attempt::Done((saved, Pieces::written(move |writer| archive::pack(&view, writer))))
+                        }
+                        Err(why) => Attempt::Unserved(why),
+                    };
+                }
+                Where::There(leader) if hops < HOPS_MAX => vec![leader],
+                Where::There(_) => return Attempt::Unserved(Unserved::NoLeader),
+                Where::Nowhere(why) => return Attempt::Unserved(why),
+            }
+        } else {
+            self.servers()
+        };
+        let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
+        let asked = AskedToSave { consistency, hops: hops + 1, budget_ms };
+        let mut unserved = Unserved::Unreachable;
+        for server in servers {
+            let answered = self.client.save(server, &asked).await;
+            self.passed(answered.is_ok());
+            match answered {
+                Ok(Ok(saved)) => return Attempt::Done(saved),
+                Ok(Err(why)) => unserved = why,
+                Err(Failed::NotSent | Failed::Refused(_) | Failed::Lost) => {}
+            }
+        }
+        Attempt::Unserved(unserved)
+    }
+
+    /// Puts the archive in a body in place of the catalog, once all of it proved to be sound.
+    pub async fn restore(&self, body: Incoming) -> Reply {
+        let _seat = match self.seat() {
+            Ok(seat) => seat,
+            Err(crowded) => return crowded,
+        };
+        let read = pieces::read(body, ARCHIVE_MAX, archive::unpack).await;
+        let store = match read {
+            Ok(Ok(Backup { store, .. })) => store,
+            Ok(Err(unfit)) => return Reply::text(500, format!("{unfit}; nothing was changed")),
+            Err(lost) => return Reply::text(500, lost.to_string()),
+        };
+        let id = self.dice().number();
+        match self.stage(id, &store).await {
+            Ok(()) => {
+                tracing::info!(index = %store.index(), "a snapshot was restored");
+                Reply::empty(200)
+            }
+            Err(reply) => {
+                // If this fails too, what is staged goes after a while.
+                let _ = self.submit(Command::Restore(RestoreCommand::Abort { id })).await;
+                reply
+            }
+        }
+    }
+
+    async fn stage(&self, id: u64, store: &Store) -> Result<(), Reply> {
+        self.step(RestoreCommand::Begin { id }).await?;
+        let mut tables = store.tables().peekable();
+        let mut number = 0;
+        while tables.peek().is_some() {
+            let mut bytes = 0;
+            let mut rows = Vec::new();
+            while bytes < STEP
+                && let Some(table) = tables.next()
+            {
+                bytes += table.len();
+                rows.push(table.into());
+            }
+            self.step(RestoreCommand::Stage { id, number, rows }).await?;
+            number += 1;
+        }
+        self.step(RestoreCommand::Commit { id, count: number }).await
+    }
+
+    /// A step may be repeated until it surely happened.
+    async fn step(&self, command: RestoreCommand) -> Result<(), Reply> {
+        match self.submit(Command::Restore(command)).await {
+            Pushed::Applied(Outcome::Refused(refusal)) => Err(Reply::text(500, answer::refusal_text(&refusal))),
+            Pushed::Applied(_done) => Ok(()),
+            Pushed::Failed => Err(Reply::text(500, Unserved::NoLeader.to_string())),
+        }
+    }
+}
