@@ -10,6 +10,7 @@ mod dig;
 mod endpoint;
 mod faces;
 mod faults;
+mod lock_command;
 mod locks;
 mod operate;
 mod prepared;
