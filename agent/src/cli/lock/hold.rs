@@ -50,7 +50,7 @@ pub(super) struct Holder<'a> {
     client: &'a Client,
     slots: Slots,
     /// How many failures in a row are no reason to give up.
-    retries: u32,
+    pub(super) retries: u32,
 }
 
 impl<'a> Holder<'a> {

@@ -124,7 +124,7 @@ async fn hold(client: &Client, wanted: &Wanted) -> Result<Output, Failure> {
     }
     // From here on no signal ends us before the lock was given back.
     let mut signals = Signals::new().map_err(failed("Lock setup failed"))?;
-    let (holder, life) = Holder::start(client, (prefix, *limit), &wanted.name, wanted.retries)
+    let (mut holder, life) = Holder::start(client, (prefix, *limit), &wanted.name, wanted.retries)
         .await
         .map_err(Failure::doing("Lock setup failed"))?;
     let outcome = {
@@ -152,6 +152,10 @@ async fn hold(client: &Client, wanted: &Wanted) -> Result<Output, Failure> {
             None => Err(Failure::Refused("Shutdown triggered or timeout during lock acquisition".to_owned())),
         }
     };
+    if outcome.is_err() {
+        // What went wrong may do so again; if nothing can be given back, the session ends by itself.
+        holder.retries = 0;
+    }
     let released = holder.release().await;
     match &released {
         Ok(true) => wanted.say("Cleanup succeeded"),
