@@ -41,6 +41,15 @@ impl ClientError {
     pub(crate) const fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: 404, .. })
     }
+
+    /// Whether the same question may be answered later. What the agent does not understand, it never will.
+    pub(crate) const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } => !matches!(status, 400 | 404 | 405),
+            Self::Form { .. } | Self::Option { .. } => false,
+        }
+    }
 }
 
 /// Longer than an agent holds a call without a leader, and than a leave may take.
@@ -78,13 +87,17 @@ pub(crate) fn options(command: Command) -> Command {
 
 /// Adds what only commands that read the catalog have.
 pub(crate) fn server_options(command: Command) -> Command {
-    options(command).args([
+    leader_options(command).arg(switch("stale", "Let any server answer, not only the leader"))
+}
+
+/// Adds what only commands have that ask the servers for what no stale answer is good enough for.
+pub(crate) fn leader_options(command: Command) -> Command {
+    options(command).arg(
         Arg::new("datacenter")
             .long("datacenter")
             .value_name("NAME")
             .help("Datacenter to ask; the agent's own if not given"),
-        switch("stale", "Let any server answer, not only the leader"),
-    ])
+    )
 }
 
 /// How the agent is reached, from flags and environment.
@@ -276,22 +289,31 @@ impl Client {
         query: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, ClientError> {
-        let request = self.request(method, path, query).body(body);
+        self.block_on(self.send(method, path, query, body))
+    }
+
+    /// The same, beside other things that are waited for.
+    pub(crate) async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Result<Answer, ClientError> {
         let address = self.options.address();
-        self.runtime.block_on(async {
-            let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
-            let status = response.status().as_u16();
-            let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|error| failure(&address, &error))? {
-                if body.len() + chunk.len() > BODY_MAX {
-                    let cause = format!("it is longer than {BODY_MAX} bytes");
-                    return Err(ClientError::Form { address: address.clone(), cause });
-                }
-                body.extend_from_slice(&chunk);
+        let request = self.request(method, path, query).body(body);
+        let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
+        let status = response.status().as_u16();
+        let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&address, &error))? {
+            if body.len() + chunk.len() > BODY_MAX {
+                let cause = format!("it is longer than {BODY_MAX} bytes");
+                return Err(ClientError::Form { address, cause });
             }
-            Ok(Answer { status, body, index })
-        })
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body, index })
     }
 
     /// Hands a GET's answer on piece by piece, for as long as there is one to come, somebody to read, and no Ctrl-C.

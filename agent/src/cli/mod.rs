@@ -1,5 +1,5 @@
 //! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
-//! that returns what to print; only this page prints, and `agent`, `monitor` and `watch`, which run on.
+//! that returns what to print; only this page prints, and `agent`, `lock`, `monitor` and `watch`, which run on.
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
@@ -16,6 +16,7 @@ mod info;
 mod join;
 mod kv;
 mod leave;
+mod lock;
 mod maint;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
@@ -145,6 +146,7 @@ const VERBS: &[Verb] = &[
         ],
     ),
     Verb::Leaf(leave::command, leave::run),
+    Verb::Leaf(lock::command, lock::run),
     Verb::Leaf(maint::command, maint::run),
     Verb::Leaf(members::command, members::run),
     Verb::Leaf(monitor::command, monitor::run),

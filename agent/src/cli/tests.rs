@@ -72,6 +72,13 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("kv put k v w", 1, "", "Too many arguments (expected 2, got 3)");
     check("kv delete -cas -recurse k", 1, "", "Cannot specify both -cas and -recurse!");
     check("kv delete -modify-index=3 k", 1, "", "Cannot specify -modify-index without -cas!");
+    check("lock", 1, "", "Key prefix and child command must be specified");
+    check("lock / true", 1, "", "Key prefix and child command must be specified");
+    check("lock -n 0 p true", 1, "", "Lock holder limit must be positive");
+    check("lock -n=-1 p true", 1, "", "Lock holder limit must be positive");
+    check("lock -monitor-retry=-1 p true", 1, "", "Number for 'monitor-retry' must be >= 0");
+    check("lock -timeout=soon p true", 1, "", "time: invalid duration \"soon\"");
+    check("lock -try=-1s p true", 1, "", "time: invalid duration \"-1s\"");
     check("members -status=(", 1, "", "Failed to compile status regexp");
     check("services register", 1, "", "requires at least one file");
     check("services deregister", 1, "", "requires at least one file");

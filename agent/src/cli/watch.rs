@@ -199,8 +199,8 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     let program = Program { words, shell };
     loop {
         let payload = next(&client, &wanted, &mut seen, false)? + "\n";
-        let index = ("CONSUL_INDEX", seen.index.to_string());
-        match client.block_on(program.run(index, payload.as_bytes())) {
+        let index = seen.index.to_string();
+        match client.block_on(program.run(("CONSUL_INDEX", &index), payload.as_bytes())) {
             Ok(status) if status.success() => {}
             Ok(status) => return Err(Failure::Refused(format!("Error executing handler: {status}"))),
             Err(error) => return Err(Failure::Refused(format!("Error executing handler: {error}"))),
@@ -221,7 +221,7 @@ fn next(client: &Client, wanted: &Wanted, seen: &mut Seen, pretty: bool) -> Resu
                     return Ok(payload);
                 }
             }
-            Err(error) if is_temporary(&error) => {
+            Err(error) if error.is_temporary() => {
                 failures += 1;
                 let pause = (PAUSE * failures.saturating_mul(failures)).min(PAUSE_MAX);
                 let told = format!("Watch errored: {error}, retry in {}s\n", pause.as_secs());
@@ -244,15 +244,6 @@ fn poll(client: &Client, wanted: &Wanted, index: u64, pretty: bool) -> Result<An
     let answer = client.ask(reqwest::Method::GET, &wanted.path, &query, Vec::new())?;
     let missing = answer.status == 404 && answer.body.is_empty() && matches!(wanted.form, Form::Key | Form::Keys);
     if answer.status == 200 || missing { Ok(answer) } else { Err(answer.refused()) }
-}
-
-/// Whether the same question may be answered later. What the agent does not understand, it never will.
-const fn is_temporary(error: &ClientError) -> bool {
-    match error {
-        ClientError::Unreachable { .. } | ClientError::Timeout { .. } | ClientError::Broken { .. } => true,
-        ClientError::Status { status, .. } => !matches!(status, 400 | 404 | 405),
-        ClientError::Form { .. } | ClientError::Option { .. } => false,
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod endpoint;
 mod events;
 mod faces;
 mod faults;
+mod lock_command;
 mod locks;
 mod operate;
 mod prepared;

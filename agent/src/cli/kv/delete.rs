@@ -14,6 +14,7 @@ pub(crate) fn command() -> Command {
                 .help("The index that -cas compares with")
                 .value_parser(value_parser!(u64)),
             switch("recurse", "Remove all keys under a prefix"),
+            super::sequencer(),
             super::positional(),
         ]),
     )
@@ -37,6 +38,7 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
     let mut query = Vec::new();
     query.extend(on("recurse").then(|| ("recurse", String::new())));
     query.extend(index.map(|index| ("cas", index.to_string())));
+    query.extend(super::fence(matches));
     let client = world.client(matches)?;
     let what = if on("recurse") { "prefix" } else { "key" };
     let doing = || Failure::doing(format!("Error! Did not delete {what} {key}"));

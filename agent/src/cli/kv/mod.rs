@@ -23,3 +23,15 @@ fn words(matches: &clap::ArgMatches, most: usize) -> Result<Vec<String>, Failure
 fn positional() -> clap::Arg {
     clap::Arg::new("words").value_name("KEY").action(clap::ArgAction::Append)
 }
+
+/// Refuses the write unless this lock is held. An empty one is asked with, and refused: it would be a variable that is not set.
+fn sequencer() -> clap::Arg {
+    clap::Arg::new("sequencer")
+        .long("sequencer")
+        .value_name("SEQUENCER")
+        .help("Only while this lock is held; LICTOR_LOCK_SEQUENCER within lictor lock")
+}
+
+fn fence(matches: &clap::ArgMatches) -> Option<(&'static str, String)> {
+    matches.get_one::<String>("sequencer").map(|sequencer| ("sequencer", sequencer.clone()))
+}

@@ -18,6 +18,7 @@ pub(crate) fn command() -> Command {
         number("flags", "A number kept with the value"),
         number("modify-index", "The index that -cas compares with"),
         switch("release", "Unlock the key that -session holds"),
+        super::sequencer(),
         Arg::new("session").long("session").value_name("ID").help("Session for -acquire and -release"),
         super::positional().value_names(["KEY", "VALUE | @FILE | -"]).num_args(1..),
     ]))
@@ -53,6 +54,7 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
         }
         query.push((if on("acquire") { "acquire" } else { "release" }, session.clone()));
     }
+    query.extend(super::fence(matches));
     let value = read_value(words.get(1).map_or("", String::as_str), on("base64"))?;
     let client = world.client(matches)?;
     let doing = || Failure::doing("Error! Failed writing data");

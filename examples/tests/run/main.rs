@@ -1,6 +1,8 @@
 //! Each example does what it says, run as the program that it is, against real agents.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod recipes;
+
 use lictor_examples::cluster::{Agent, Cluster, PATIENCE, lictor, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
