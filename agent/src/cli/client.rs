@@ -44,7 +44,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any answer that a command shows; a value is at most half a megabyte unless configured otherwise.
-const BODY_MAX: usize = 256 << 20;
+pub(crate) const BODY_MAX: usize = 256 << 20;
 
 /// Everything but what a path's segment may hold; `/` too stays as it is, for keys.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -300,12 +300,7 @@ impl Client {
         let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
         self.runtime.block_on(async {
             let followed = async {
-                let mut response = request.send().await.map_err(|error| failure(&address, &error))?;
-                if response.status() != 200 {
-                    let status = response.status().as_u16();
-                    let body = response.text().await.unwrap_or_default().trim_end().to_owned();
-                    return Err(ClientError::Status { status, body });
-                }
+                let mut response = succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await?;
                 while let Ok(Some(piece)) = response.chunk().await {
                     if show(&piece).is_err() {
                         return Ok(End::NobodyReads);
@@ -317,6 +312,25 @@ impl Client {
                 end = followed => end,
                 _ = tokio::signal::ctrl_c() => Ok(End::Interrupted),
             }
+        })
+    }
+
+    /// A GET's answer, whole, piece by piece.
+    pub(crate) fn fetch(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), ClientError> {
+        let address = self.options.address();
+        let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
+        let broken = |cause: std::io::Error| ClientError::Broken { address: address.clone(), cause: cause.to_string() };
+        self.runtime.block_on(async {
+            let mut response = succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await?;
+            while let Some(piece) = response.chunk().await.map_err(|error| failure(&address, &error))? {
+                take(&piece).map_err(broken)?;
+            }
+            Ok(())
         })
     }
 
@@ -383,6 +397,16 @@ impl Answer {
         let body = String::from_utf8_lossy(&self.body).trim_end().to_owned();
         ClientError::Status { status: self.status, body }
     }
+}
+
+/// An answer with 200.
+async fn succeeded(response: reqwest::Response) -> Result<reqwest::Response, ClientError> {
+    if response.status() == 200 {
+        return Ok(response);
+    }
+    let status = response.status().as_u16();
+    let body = response.text().await.unwrap_or_default().trim_end().to_owned();
+    Err(ClientError::Status { status, body })
 }
 
 /// With `-tls-server-name`, the URL carries that name and resolves to the address that was given.

@@ -21,6 +21,7 @@ pub(crate) mod malformed;
 mod members;
 mod monitor;
 mod operator;
+mod progress;
 mod services;
 mod table;
 mod validate;
@@ -135,7 +136,9 @@ const VERBS: &[Verb] = &[
         "Reads and writes keys",
         &[
             Verb::Leaf(kv::delete::command, kv::delete::run),
+            Verb::Leaf(kv::export::command, kv::export::run),
             Verb::Leaf(kv::get::command, kv::get::run),
+            Verb::Leaf(kv::import::command, kv::import::run),
             Verb::Leaf(kv::put::command, kv::put::run),
         ],
     ),
