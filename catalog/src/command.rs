@@ -3,7 +3,9 @@
 //! An entry of the log is an [`Entry`]: the time its batch was proposed at, an id by which the proposer finds the answer,
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
-use crate::model::{Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session};
+use crate::model::{
+    Authority, Check, CheckId, Index, Node, NodeName, PreparedQuery, Sequencer, Service, ServiceId, Session,
+};
 use crate::txn::Txn;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,8 @@ pub enum Command {
     Session(SessionCommand),
     /// A prepared query comes, changes or goes.
     Prepared(PreparedCommand),
+    /// Who signs certificates from now on, unless somebody does already. Its index is ignored.
+    Authority(Box<Authority>),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
 }

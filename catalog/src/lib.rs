@@ -1,6 +1,6 @@
 //! The replicated truth of a lictor datacenter, as a pure value.
 //!
-//! A [`Store`] holds nodes, services, checks, keys, sessions and prepared queries. It changes only by [`Store::apply`], one [`Command`] at a time, in
+//! A [`Store`] holds nodes, services, checks, keys, sessions, prepared queries and the root that signs certificates. It changes only by [`Store::apply`], one [`Command`] at a time, in
 //! the order of the replicated log; every server that applies the same commands holds the same store. A clone of a store
 //! is a snapshot and costs O(1). Reads are [`Query`] values, evaluated by pure functions in [`query`].
 //!
@@ -18,7 +18,7 @@ pub mod txn;
 
 pub use acl::{AllowAll, Authorizer};
 pub use command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
-pub use model::{Check, Index, KvEntry, KvRow, Node, PreparedQuery, Sequencer, Service, Session, Status};
+pub use model::{Authority, Check, Index, KvEntry, KvRow, Node, PreparedQuery, Sequencer, Service, Session, Status};
 pub use query::{Executed, Execution, Instance, Query, Rows};
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};
 pub use txn::{Txn, TxnFailure, TxnFault, TxnLook, TxnOp, TxnPut, TxnResult, TxnRow, TxnThing};

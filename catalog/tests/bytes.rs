@@ -8,7 +8,7 @@ use lictor_catalog::model::{
     Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
     Template, Ttl,
 };
-use lictor_catalog::{Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
+use lictor_catalog::{Authority, Check, Damaged, Index, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use std::time::Duration;
 use uuid::Uuid;
@@ -115,6 +115,17 @@ fn sample() -> Vec<Entry> {
             ],
         }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
+        Command::Authority(Box::new(Authority {
+            trust_domain: Uuid::from_u128(9),
+            id: Bytes::from_static(b"id"),
+            key_id: Bytes::from_static(b"key id"),
+            serial: 1,
+            not_before: 2,
+            not_after: 3,
+            certificate: Bytes::from_static(b"certificate"),
+            key: Bytes::from_static(b"key"),
+            create_index: Index(0),
+        })),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
 }

@@ -95,10 +95,10 @@ pub enum Where {
 #[must_use]
 pub fn place(plan: &Plan, view: &View) -> Where {
     match plan {
-        Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) => Where::Here,
+        Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) | Plan::Leaf(_) => Where::Here,
         Plan::Read(Read { consistency: Consistency::Stale, .. }) if view.caught_up => Where::Here,
         Plan::Read(Read { consistency: Consistency::Stale, .. }) => Where::Nowhere(Unserved::NotCaughtUp),
-        Plan::Read(_) | Plan::Write(..) | Plan::Leader => place_write(view),
+        Plan::Read(_) | Plan::Write(..) | Plan::Certify(_) | Plan::Leader => place_write(view),
     }
 }
 

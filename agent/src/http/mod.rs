@@ -7,6 +7,7 @@ pub mod agent;
 pub mod answer;
 pub mod call;
 pub mod catalog;
+pub mod connect;
 pub mod filter;
 pub mod health;
 pub mod kv;

@@ -86,7 +86,7 @@ fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Reply>
 }
 
 /// `?index=` and `?wait=`, both checked even when only one is given. An index of 0 does not block.
-fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
+pub fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
     let wait = wait(call)?.filter(|wait| !wait.is_zero()).unwrap_or(facts.default_query_time).min(facts.max_query_time);
     let min_index = match call.params.get("index").filter(|text| !text.is_empty()) {
         None => 0,

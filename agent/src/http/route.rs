@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, health, kv, lock, operator, prepared, session, status, txn, watch};
+use super::{agent, answer, catalog, connect, health, kv, lock, operator, prepared, session, status, txn, watch};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -125,6 +125,9 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    get("/v1/connect/ca/roots", Open, Catalog, connect::roots),
+    get("/v1/connect/ca/configuration", Read(R::Operator), Catalog, connect::configuration),
+    change(Method::Put, "/v1/internal/connect/sign", Write(R::Service), Body::Json, connect::sign),
     get("/v1/watch", Filtered, Agent, watch::stream),
     get("/v1/status/leader", Open, Catalog, status::leader),
     get("/v1/status/peers", Open, Catalog, status::peers),
@@ -162,6 +165,12 @@ pub static ROUTES: &[Route] = &[
     put("/v1/agent/check/warn/", Write(R::Service), Body::None, agent::checks::warn),
     put("/v1/agent/check/fail/", Write(R::Service), Body::None, agent::checks::fail),
     put("/v1/agent/check/update/", Write(R::Service), Body::Json, agent::checks::update),
+    get("/v1/agent/connect/ca/roots", Open, Catalog, connect::roots),
+    get("/v1/agent/connect/ca/leaf/", Write(R::Service), Agent, connect::leaf),
+    Route {
+        method: Method::Post,
+        ..put("/v1/agent/connect/authorize", Write(R::Service), Body::Json, connect::authorize)
+    },
     get("/v1/agent/health/service/id/", Read(R::Service), Agent, agent::health::by_id),
     get("/v1/agent/health/service/name/", Read(R::Service), Agent, agent::health::by_name),
 ];

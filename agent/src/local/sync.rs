@@ -323,6 +323,7 @@ impl Sync {
             | Command::Txn(_)
             | Command::Session(_)
             | Command::Prepared(_)
+            | Command::Authority(_)
             | Command::FeatureLevel(_) => {}
         }
     }

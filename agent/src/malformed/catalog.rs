@@ -5,8 +5,8 @@ use bytes::Bytes;
 use lictor_catalog::model::{ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::query::execute;
 use lictor_catalog::{
-    AllowAll, Check, Command, Deregister, Entry, Execution, Index, KvCommand, Node, PreparedCommand, PreparedQuery,
-    Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
+    AllowAll, Authority, Check, Command, Deregister, Entry, Execution, Index, KvCommand, Node, PreparedCommand,
+    PreparedQuery, Register, Restore, Sequencer, Service, Session, SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -127,6 +127,11 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Authority(Box::new(Authority {
+            certificate: Bytes::from_static(b"certificate"),
+            key: Bytes::from_static(b"key"),
+            ..Authority::default()
+        })),
         Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
     ]
@@ -148,7 +153,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 24] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -170,6 +175,7 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "authority",
         "txn",
         "kv_sequence",
     ];

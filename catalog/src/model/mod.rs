@@ -1,5 +1,6 @@
 //! What the catalog speaks of. Plain values; nothing here knows how it is stored, sent or shown.
 
+mod authority;
 mod check;
 mod kv;
 mod name;
@@ -9,6 +10,7 @@ mod service;
 mod session;
 mod template;
 
+pub use authority::Authority;
 pub use check::{Check, CheckDefinition, Status};
 pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};

@@ -4,7 +4,7 @@ use super::kv::Tombstone;
 use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Index, KvEntry, KvRow, folded};
+use crate::model::{Authority, Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -57,6 +57,7 @@ impl Store {
             Command::Txn(txn) => self.apply_txn(txn, &mut change),
             Command::Session(command) => self.apply_session(command, &mut change),
             Command::Prepared(command) => self.apply_prepared(command, &mut change),
+            Command::Authority(authority) => self.found_authority(authority, &mut change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
@@ -65,6 +66,15 @@ impl Store {
         self.kv.reap(self.time_ms);
         self.delays.reap(self.time_ms);
         Applied { outcome, touched: change.touched() }
+    }
+
+    /// The first one stays: servers that took office one after the other may each have made one.
+    fn found_authority(&mut self, authority: &Authority, change: &mut Change) -> Outcome {
+        if self.authority.is_none() {
+            self.authority = Some(Arc::new(Authority { create_index: change.index, ..authority.clone() }));
+            change.touch(Watch::Authority);
+        }
+        Outcome::Done
     }
 
     /// Unknown things count as deregistered.

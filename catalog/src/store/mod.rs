@@ -24,7 +24,9 @@ pub use restore::{Damaged, Restore};
 pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
-use crate::model::{Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded};
+use crate::model::{
+    Authority, Check, CheckId, Index, KvRow, Node, NodeName, PreparedQuery, Sequencer, Service, Session, folded,
+};
 use crate::txn::TxnResult;
 use checks::Checks;
 use delays::Delays;
@@ -51,6 +53,7 @@ pub struct Store {
     pub(crate) kv: Kv,
     pub(crate) sessions: Sessions,
     pub(crate) prepared: Prepared,
+    authority: Option<Arc<Authority>>,
     delays: Delays,
 }
 
@@ -147,6 +150,12 @@ impl Store {
     #[must_use]
     pub fn prepared(&self, id: Uuid) -> Option<&Arc<PreparedQuery>> {
         self.prepared.get(id)
+    }
+
+    /// Who signs certificates, once there is somebody.
+    #[must_use]
+    pub const fn authority(&self) -> Option<&Arc<Authority>> {
+        self.authority.as_ref()
     }
 
     /// What ends the sessions whose time to live is over at this log time.
@@ -325,6 +334,8 @@ pub enum Watch {
     Sessions,
     /// Any prepared query came, went or changed.
     Prepared,
+    /// There is somebody who signs certificates.
+    Authority,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
 }

@@ -36,11 +36,12 @@ pub(super) enum Kind {
     Sessions,
     Prepared,
     Delays,
+    Authority,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -51,6 +52,7 @@ impl Kind {
         Self::Sessions,
         Self::Prepared,
         Self::Delays,
+        Self::Authority,
         Self::Trailer,
     ];
 }
@@ -86,6 +88,7 @@ pub(super) struct Trailer {
     pub(super) sessions: u64,
     pub(super) prepared: u64,
     pub(super) delays: u64,
+    pub(super) authority: bool,
     /// CRC32C of everything before the trailer's frame.
     pub(super) checksum: u32,
 }
@@ -119,7 +122,8 @@ impl Store {
             .chain(payloads(Kind::Prepared, store.prepared.rows().clone(), |buffer, _, row| encode(buffer, row)))
             .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
                 encode(buffer, &(key, until_ms))
-            }));
+            }))
+            .chain(store.authority.clone().map(|authority| encode(vec![Kind::Authority as u8], &authority)));
         let mut chunks = std::iter::once(prologue).chain(payloads.map(|payload| frame(&payload)));
         let mut checksum = 0;
         let mut store = Some(store);
@@ -170,6 +174,7 @@ impl Store {
             sessions: self.sessions.len() as u64,
             prepared: self.prepared.len() as u64,
             delays: self.delays.rows().len() as u64,
+            authority: self.authority.is_some(),
             checksum,
         }
     }

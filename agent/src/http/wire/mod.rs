@@ -5,6 +5,7 @@
 
 mod agent;
 mod check;
+mod connect;
 mod go;
 mod gzip;
 mod hash;
@@ -19,6 +20,7 @@ mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use connect::{Leaf, hexadecimal, pem, rfc3339, service_uri};
 pub use gzip::gzip;
 pub use hash::content_hash;
 pub use metrics::{Metrics, prometheus};
