@@ -60,7 +60,8 @@ pub enum Event {
     /// A local change is on the disk, or could not be written.
     Persisted {
         ticket: PersistTicket,
-        failed: Option<(String, String)>,
+        /// Where, and why not.
+        failed: Option<String>,
     },
     /// A write, on the server that takes itself for the leader.
     Write {

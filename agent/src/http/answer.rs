@@ -230,7 +230,7 @@ pub fn local_reply(result: Result<(), Refused>) -> Reply {
                 | Refused::NoSuchServiceForCheck(_) => 404,
                 Refused::Busy(_) => 429,
                 Refused::KindNotRun { .. } => 400,
-                Refused::NotTtl(_) | Refused::ScriptsDisabled | Refused::NotPersisted { .. } => 500,
+                Refused::NotTtl(_) | Refused::ScriptsDisabled | Refused::NotPersisted(_) => 500,
             };
             Reply::text(status, refused.to_string())
         }

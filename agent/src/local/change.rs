@@ -48,6 +48,6 @@ pub enum Refused {
     KindNotRun { id: String, kind: &'static str },
     #[error("{0} changes wait for the disk already; try again when it has caught up")]
     Busy(usize),
-    #[error("the registration could not be written to {path}: {cause}; free space or fix permissions, then try again")]
-    NotPersisted { path: String, cause: String },
+    #[error("the registration could not be written to {0}; free space or mend the disk, then try again")]
+    NotPersisted(String),
 }

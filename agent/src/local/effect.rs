@@ -10,9 +10,8 @@ pub struct Ticket(pub u64);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Write these records, in order. With a ticket: durably, then call [`super::Local::persisted`]. Without one: losing
-    /// them costs little, so no fsync is needed and a failure is only logged. Effects must be carried out in the order
-    /// they were given.
+    /// Write these records durably, in order, then call [`super::Local::persisted`] with the ticket. Without one a failure is
+    /// only logged: losing them costs little. Effects must be carried out in the order they were given.
     Persist { ticket: Option<Ticket>, writes: Vec<Write> },
     /// Execute a probe and bring its outcome to [`super::Local::outcome`].
     Start { run: Run, check: CheckId, probe: Probe },
@@ -24,7 +23,7 @@ pub enum Effect {
     Warn(String),
 }
 
-/// One file to write or remove.
+/// One record to write or remove.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     Put {

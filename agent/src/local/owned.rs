@@ -89,7 +89,7 @@ impl Owned {
         }
     }
 
-    pub fn persisted(&mut self, now: Instant, persisted: super::Ticket, failed: Option<(String, String)>) {
+    pub fn persisted(&mut self, now: Instant, persisted: super::Ticket, failed: Option<String>) {
         let result = self.local.persisted(now, persisted, failed.map_or(Ok(()), Err), &mut self.local_effects);
         if let Some(ticket) = self.waiting.remove(&persisted) {
             self.answers.push((ticket, result));

@@ -1,18 +1,15 @@
-//! What of local state is kept on disk: one file per service, check and check state, so that damage to one costs one.
+//! What of local state is kept on disk: one record per service, check and check state, so that damage to one costs one.
 //!
-//! A record is a line of text with the format number and a CRC32C, then a line of JSON. Writing it to a file, atomically
-//! and durably, is the runtime's work.
+//! A record is a line of text with the format number and a CRC32C, then a line of JSON. Writing it, atomically and durably, is
+//! the runtime's work.
 
 use crate::checks::CheckSpec;
 use lictor_catalog::model::folded;
 use lictor_catalog::{Service, Status};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 
 const FORMAT: u32 = 1;
 const MAGIC: &str = "lictor-record";
-/// Longest part of an id that goes into a file's name; beyond it a hash tells ids apart.
-const NAME_MAX: usize = 160;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
@@ -36,42 +33,16 @@ impl RecordKey {
         Self { kind, id: folded(id).into_owned() }
     }
 
-    /// Where the record lies below the data directory.
+    /// Which no other record has.
     #[must_use]
-    pub fn path(&self) -> String {
-        let folder = match self.kind {
-            RecordKind::Service => "services",
-            RecordKind::Check => "checks",
-            RecordKind::CheckState => "checks/state",
+    pub fn name(&self) -> String {
+        let kind = match self.kind {
+            RecordKind::Service => "service",
+            RecordKind::Check => "check",
+            RecordKind::CheckState => "state",
         };
-        format!("{folder}/{}", file_name(&self.id))
+        format!("{kind}/{}", self.id)
     }
-}
-
-/// A file name that no other id has, safe on every file system: what is not plain is written as `%xx`. The suffix keeps
-/// it apart from the folder `checks/state` and from names such as `..`.
-fn file_name(id: &str) -> String {
-    let mut name = String::new();
-    for byte in id.bytes() {
-        if name.len() >= NAME_MAX {
-            let _ = write!(name, "~{:032x}", fnv128(id.as_bytes()));
-            break;
-        }
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
-            _ => {
-                let _ = write!(name, "%{byte:02x}");
-            }
-        }
-    }
-    name + ".json"
-}
-
-/// FNV-1a, 128 bits.
-fn fnv128(bytes: &[u8]) -> u128 {
-    bytes.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash: u128, byte| {
-        (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    })
 }
 
 /// What a record holds.
@@ -95,7 +66,7 @@ pub(super) struct State {
     pub(super) boot: String,
 }
 
-/// A record that cannot be used. The file is left in place.
+/// A record that cannot be used. It is left in place until one of the same name is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
     #[error("it is not a record of this agent, or its first line is damaged")]
@@ -104,9 +75,9 @@ pub enum BadRecord {
         "it has format {0}, this release reads format {FORMAT}: start the release that wrote it, or register again"
     )]
     Format(u32),
-    #[error("its checksum does not match: it is damaged; register again what it held and delete it")]
+    #[error("its checksum does not match: it is damaged; register again what it held")]
     Checksum,
-    #[error("it does not decode ({0}); register again what it held and delete it")]
+    #[error("it does not decode ({0}); register again what it held")]
     Body(String),
 }
 
@@ -136,7 +107,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn state() -> Record {
         Record::State(State {
@@ -169,19 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_plain_and_bounded() {
-        let path = |id: &str| RecordKey::new(RecordKind::Service, id).path();
-        assert_eq!(path("Web-1"), "services/web-1.json");
-        assert_eq!(path("../x"), "services/%2e%2e%2fx.json");
-        assert_eq!(RecordKey::new(RecordKind::CheckState, "service:a").path(), "checks/state/service%3aa.json");
-        let (a, b) = (path(&("a".repeat(5_000) + "1")), path(&("a".repeat(5_000) + "2")));
-        assert!(a != b && a.len() < 255);
-    }
-
-    proptest! {
-        #[test]
-        fn different_ids_have_different_files(a in "\\PC{0,80}", b in "\\PC{0,80}") {
-            prop_assert_eq!(folded(&a) == folded(&b), file_name(&folded(&a)) == file_name(&folded(&b)));
-        }
+    fn names_tell_kinds_and_ids_apart() {
+        let name = |kind, id| RecordKey::new(kind, id).name();
+        assert_eq!(name(RecordKind::Service, "Web-1"), "service/web-1");
+        assert_eq!(name(RecordKind::Check, "service:a"), "check/service:a");
+        assert_ne!(name(RecordKind::Check, "a"), name(RecordKind::CheckState, "a"));
     }
 }

@@ -96,13 +96,13 @@ impl Local {
         }
     }
 
-    /// Takes in the records of the last process, each with the name of its file. Damaged ones are told and left in
+    /// Takes in the records of the last process, each with its name. Damaged ones are told and left in
     /// place; those that a configuration file overrides, and those of services that are gone, are removed. Called once,
     /// after the first [`Local::define`].
     pub fn restore(&mut self, now: Instant, records: Vec<(String, Vec<u8>)>, effects: &mut Vec<Effect>) {
         let (mut checks, mut states, mut maintained) = (Vec::new(), Vec::new(), Vec::new());
         let (mut writes, mut orphans, mut damaged) = (Vec::new(), Vec::new(), false);
-        for (file, content) in records {
+        for (name, content) in records {
             match Record::decode(&content) {
                 Ok(Record::Service { service, token }) => {
                     let key = service.id.folded();
@@ -118,7 +118,7 @@ impl Local {
                 Ok(Record::State(state)) => states.push(state),
                 Err(bad) => {
                     damaged = true;
-                    effects.push(Effect::Warn(format!("{file} is skipped and left in place: {bad}")));
+                    effects.push(Effect::Warn(format!("the record {name} is skipped and left in place: {bad}")));
                 }
             }
         }

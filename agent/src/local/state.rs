@@ -180,13 +180,11 @@ impl Local {
         &mut self,
         now: Instant,
         ticket: Ticket,
-        result: Result<(), (String, String)>,
+        result: Result<(), String>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         let Some(change) = self.staged.remove(&ticket) else { return Ok(()) };
-        if let Err((path, cause)) = result {
-            return Err(Refused::NotPersisted { path, cause });
-        }
+        result.map_err(Refused::NotPersisted)?;
         let done = self.commit(now, change, effects);
         self.settle(now, effects);
         done

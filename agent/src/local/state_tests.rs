@@ -74,8 +74,8 @@ impl Bench {
     fn write(&mut self, writes: Vec<Write>) {
         for write in writes {
             match write {
-                Write::Put { key, content } => self.disk.insert(key.path(), content),
-                Write::Remove(key) => self.disk.remove(&key.path()),
+                Write::Put { key, content } => self.disk.insert(key.name(), content),
+                Write::Remove(key) => self.disk.remove(&key.name()),
             };
         }
     }
@@ -132,9 +132,9 @@ fn a_registration_takes_effect_when_it_is_on_disk() {
     assert_eq!(bench.ids(), (vec!["web".to_owned()], vec!["service:web".to_owned()]));
     assert!(bench.effects.contains(&Effect::Changed));
     let Acceptance::Waiting(ticket) = then else { panic!("must wait for the disk") };
-    let full = Err(("checks/c".to_owned(), "no space left".to_owned()));
+    let full = Err("local.redb: no space left".to_owned());
     let refused = bench.local.persisted(bench.now, ticket, full, &mut bench.effects).unwrap_err();
-    assert!(matches!(refused, Refused::NotPersisted { .. }), "{refused}");
+    assert!(matches!(refused, Refused::NotPersisted(_)), "{refused}");
     assert_eq!(bench.ids().1, ["service:web"]);
 }
 
@@ -146,7 +146,7 @@ fn a_check_whose_service_failed_to_register_is_refused_late() {
     let second = bench.local.apply(bench.now, check, &mut bench.effects).unwrap();
     let (Acceptance::Waiting(first), Acceptance::Waiting(second)) = (first, second) else { panic!("both wait") };
     bench.effects.clear();
-    let lost = Err((String::new(), String::new()));
+    let lost = Err(String::new());
     bench.local.persisted(bench.now, first, lost, &mut bench.effects).unwrap_err();
     let refused = bench.local.persisted(bench.now, second, Ok(()), &mut bench.effects).unwrap_err();
     assert_eq!(refused, Refused::NoSuchServiceForCheck("web".into()));
@@ -297,14 +297,18 @@ fn files_win_and_damage_is_named_and_left_in_place() {
     let mut bench = Bench::new();
     bench.apply(service(&json!({"Name": "web", "Port": 1}))).unwrap();
     bench.apply(service(&json!({"Name": "db", "Check": {"TTL": "1m"}}))).unwrap();
-    bench.disk.get_mut("services/db.json").unwrap()[40] ^= 1;
+    bench.disk.get_mut("service/db").unwrap()[40] ^= 1;
     let file = ServiceSpec::parse(&json!({"Name": "web", "Port": 2})).unwrap();
     let mut next = bench.restart(SECOND, bench.options(), vec![file]);
     assert_eq!(next.local.view().0["web"].port, 2);
     assert_eq!(next.ids(), (vec!["web".to_owned()], vec![]));
-    assert!(next.warnings[0].starts_with("services/db.json is skipped and left in place: "), "{:?}", next.warnings);
+    assert!(
+        next.warnings[0].starts_with("the record service/db is skipped and left in place: "),
+        "{:?}",
+        next.warnings
+    );
     // What hangs on a damaged record is left in place too.
-    assert_eq!(next.disk.keys().collect::<Vec<_>>(), ["checks/service%3adb.json", "services/db.json"]);
+    assert_eq!(next.disk.keys().collect::<Vec<_>>(), ["check/service:db", "service/db"]);
     // A reload without the definition removes it.
     assert_eq!(next.local.define(next.now, Vec::new(), Vec::new(), &mut next.effects), []);
     assert_eq!(next.ids().0, Vec::<String>::new());

@@ -12,6 +12,7 @@ use super::http::{self, Connections};
 use super::hub::Hub;
 use super::monitor::Monitor;
 use super::probe::Prober;
+use super::records::Records;
 use super::rpc::client::Client;
 use super::rpc::server;
 use super::sockets::Sockets;
@@ -121,9 +122,12 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
         None => (None, None),
     };
     let node = own_node(config, node_id);
-    let kept = match &data_dir {
-        Some(dir) => Files::read(dir.path()).map_err(|error| error.to_string())?,
-        None => Vec::new(),
+    let (records, kept) = match &data_dir {
+        Some(dir) => {
+            let (records, kept) = Records::open(dir.records()).map_err(|error| error.to_string())?;
+            (Some((dir.path().to_owned(), records)), kept)
+        }
+        None => (None, Vec::new()),
     };
     let owned = Owned::start(owned_config(config, node.clone(), kept, now)?, dice.split(), now);
     let gossip = gossip_value(config, &facts, role.as_ref(), starts, dice.split(), now)?;
@@ -160,7 +164,7 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
     };
     let packets = sockets.gossip_udp.try_clone().map_err(|error| format!("a socket cannot be shared: {error}"))?;
     let remembered = data_dir.as_ref().map(DataDir::peers).unwrap_or_default();
-    let files = Files::start(data_dir.as_ref().map(|dir| dir.path().to_owned()), Arc::clone(&handle));
+    let files = Files::start(records, Arc::clone(&handle));
     let world = World {
         handle: Arc::clone(&handle),
         hub: Arc::clone(&hub),

@@ -6,7 +6,7 @@
 //! peers            gossip addresses that were alive last, tried again at the next start
 //! lock             held while an agent runs
 //! raft/log.redb    servers: log, vote and snapshot
-//! services/ checks/ checks/state/    what this agent owns
+//! local.redb       what is registered with this agent, and how its checks fared
 //! ```
 
 use super::clock;
@@ -61,7 +61,7 @@ impl DataDir {
             let path = path.to_owned();
             move |cause| DataDirError::Io { what, path, cause }
         };
-        for dir in [path.to_owned(), path.join("raft"), path.join("services"), path.join("checks/state")] {
+        for dir in [path.to_owned(), path.join("raft")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
         }
         let lock_path = path.join("lock");
@@ -85,6 +85,11 @@ impl DataDir {
     #[must_use]
     pub fn log_store(&self) -> PathBuf {
         self.path.join("raft/log.redb")
+    }
+
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.path.join("local.redb")
     }
 
     #[must_use]

@@ -21,6 +21,7 @@ pub mod mailbox;
 pub mod meter;
 pub mod monitor;
 pub mod probe;
+pub mod records;
 pub mod rpc;
 pub mod silence;
 pub mod sockets;

@@ -289,8 +289,8 @@ impl World {
         let records = &mut self.nodes[node].records;
         for write in writes {
             match write {
-                Record::Put { key, content } => drop(records.insert(key.path(), content)),
-                Record::Remove(key) => drop(records.remove(&key.path())),
+                Record::Put { key, content } => drop(records.insert(key.name(), content)),
+                Record::Remove(key) => drop(records.remove(&key.name())),
             }
         }
         if let Some(ticket) = ticket {

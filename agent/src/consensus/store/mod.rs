@@ -21,7 +21,8 @@ mod record;
 mod tests;
 mod witness;
 
-pub use open::{Identity, LogStore, OpenError, Shown};
+pub use open::{Identity, LogStore, OpenError, Shown, open_database};
+pub use witness::Witness;
 
 use super::{EngineId, Snapshot, Write};
 use bytes::Bytes;

@@ -68,6 +68,30 @@ pub struct LogStore {
     path: PathBuf,
 }
 
+/// Opens the database in `backend`, or makes one if it is empty; a witness tells why it fails, should it. `path` is for
+/// messages only.
+///
+/// # Errors
+/// [`OpenError`], each naming the file.
+pub fn open_database(
+    backend: impl StorageBackend,
+    path: &Path,
+    cache_bytes: usize,
+) -> Result<(Database, Witness), OpenError> {
+    let witness = Witness::default();
+    let watched = Watched::new(backend, witness.clone());
+    // redb's own page: a damaged file may panic it where an integrity check would have refused, and the check itself
+    // walks whatever the damage left. Nothing survives the unwinding but the message.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(true).create_with_backend(watched)
+    }));
+    match opened {
+        Ok(Ok(database)) => Ok((database, witness)),
+        Ok(Err(error)) => Err(refuse(path, error, &witness)),
+        Err(_panic) => Err(damaged(path, "its pages contradict each other".to_owned())),
+    }
+}
+
 impl LogStore {
     /// Opens the store in `backend`, or makes one if it is empty. `path` is for messages only.
     ///
@@ -79,18 +103,7 @@ impl LogStore {
         identity: Identity,
         cache_bytes: usize,
     ) -> Result<(Self, Recovered), OpenError> {
-        let witness = Witness::default();
-        let watched = Watched::new(backend, witness.clone());
-        // redb's own page: a damaged file may panic it where an integrity check would have refused, and the check itself
-        // walks whatever the damage left. Nothing survives the unwinding but the message.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(true).create_with_backend(watched)
-        }));
-        let database = match opened {
-            Ok(Ok(database)) => database,
-            Ok(Err(error)) => return Err(refuse(path, error, &witness)),
-            Err(_panic) => return Err(damaged(path, "its pages contradict each other".to_owned())),
-        };
+        let (database, witness) = open_database(backend, path, cache_bytes)?;
         let store = Self { database, witness, path: path.to_owned() };
         let recovered = store.recover(identity)?;
         Ok((store, recovered))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The first call that failed.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub struct Failure {
     call: &'static str,
     kind: io::ErrorKind,
     text: String,
@@ -15,26 +15,26 @@ pub(super) struct Failure {
 
 impl Failure {
     /// There was no room; nothing else is wrong with the disk.
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         matches!(self.call, "write" | "grow")
             && matches!(self.kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
-    pub(super) const fn call(&self) -> &'static str {
+    pub const fn call(&self) -> &'static str {
         self.call
     }
 
-    pub(super) fn cause(&self) -> io::Error {
+    pub fn cause(&self) -> io::Error {
         io::Error::new(self.kind, self.text.clone())
     }
 }
 
 /// Asks what a [`Watched`] backend has seen.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Witness(Arc<Mutex<Option<Failure>>>);
+pub struct Witness(Arc<Mutex<Option<Failure>>>);
 
 impl Witness {
-    pub(super) fn first(&self) -> Option<Failure> {
+    pub fn first(&self) -> Option<Failure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
