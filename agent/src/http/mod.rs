@@ -3,6 +3,7 @@
 //! A handler is a plain function from a [`Call`] and what can be read without waiting ([`Context`]) to a [`Plan`]. It never
 //! waits, and knows neither hyper nor tokio; whoever runs the plan turns what came of it into a reply with [`answer`].
 
+pub mod acl;
 pub mod agent;
 pub mod answer;
 pub mod call;

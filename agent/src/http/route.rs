@@ -3,7 +3,9 @@
 
 use super::Handler;
 use super::call::{Call, Method, Reply};
-use super::{agent, answer, catalog, connect, health, kv, lock, operator, prepared, session, status, txn, watch};
+use super::{
+    acl as lists, agent, answer, catalog, connect, health, kv, lock, operator, prepared, session, status, txn, watch,
+};
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -91,6 +93,11 @@ const fn change(method: Method, pattern: &'static str, permission: Permission, b
     Route { method, pattern, permission, body, place: Catalog, handler }
 }
 
+/// What would be about access control lists. Any agent can say that there are none.
+const fn acl(method: Method, pattern: &'static str) -> Route {
+    Route { method, pattern, permission: Open, body: Body::None, place: Agent, handler: lists::disabled }
+}
+
 use Permission::{Filtered, Open, Read, Write};
 use Place::{Agent, Catalog};
 use Resource as R;
@@ -173,6 +180,40 @@ pub static ROUTES: &[Route] = &[
     },
     get("/v1/agent/health/service/id/", Read(R::Service), Agent, agent::health::by_id),
     get("/v1/agent/health/service/name/", Read(R::Service), Agent, agent::health::by_name),
+    acl(Method::Put, "/v1/acl/bootstrap"),
+    acl(Method::Get, "/v1/acl/replication"),
+    acl(Method::Post, "/v1/acl/login"),
+    acl(Method::Post, "/v1/acl/logout"),
+    acl(Method::Get, "/v1/acl/tokens"),
+    acl(Method::Put, "/v1/acl/token"),
+    acl(Method::Get, "/v1/acl/token/"),
+    acl(Method::Put, "/v1/acl/token/"),
+    acl(Method::Delete, "/v1/acl/token/"),
+    acl(Method::Get, "/v1/acl/policies"),
+    acl(Method::Put, "/v1/acl/policy"),
+    acl(Method::Get, "/v1/acl/policy/"),
+    acl(Method::Put, "/v1/acl/policy/"),
+    acl(Method::Delete, "/v1/acl/policy/"),
+    acl(Method::Get, "/v1/acl/roles"),
+    acl(Method::Put, "/v1/acl/role"),
+    acl(Method::Get, "/v1/acl/role/"),
+    acl(Method::Put, "/v1/acl/role/"),
+    acl(Method::Delete, "/v1/acl/role/"),
+    acl(Method::Get, "/v1/acl/auth-methods"),
+    acl(Method::Put, "/v1/acl/auth-method"),
+    acl(Method::Get, "/v1/acl/auth-method/"),
+    acl(Method::Put, "/v1/acl/auth-method/"),
+    acl(Method::Delete, "/v1/acl/auth-method/"),
+    acl(Method::Get, "/v1/acl/binding-rules"),
+    acl(Method::Put, "/v1/acl/binding-rule"),
+    acl(Method::Get, "/v1/acl/binding-rule/"),
+    acl(Method::Put, "/v1/acl/binding-rule/"),
+    acl(Method::Delete, "/v1/acl/binding-rule/"),
+    acl(Method::Get, "/v1/acl/templated-policies"),
+    acl(Method::Get, "/v1/acl/templated-policy/name/"),
+    acl(Method::Post, "/v1/acl/templated-policy/preview/"),
+    acl(Method::Post, "/v1/internal/acl/authorize"),
+    acl(Method::Put, "/v1/agent/token/"),
 ];
 
 /// Where a call leads.

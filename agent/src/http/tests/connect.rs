@@ -84,6 +84,24 @@ fn only_points_are_signed() {
 }
 
 #[test]
+fn access_control_lists_are_off() {
+    let world = &mut World::small();
+    for request in [
+        "PUT /v1/acl/bootstrap",
+        "GET /v1/acl/tokens",
+        "GET /v1/acl/token/self",
+        "DELETE /v1/acl/policy/x",
+        "PUT /v1/acl/role\n{",
+        "PUT /v1/agent/token/default\n{}",
+        "POST /v1/internal/acl/authorize\n[]",
+    ] {
+        check(request, world, "401 ACL support disabled");
+    }
+    check("POST /v1/acl/tokens", world, "405 method POST not allowed");
+    assert_eq!(world.ask("PUT /v1/acl/create").status, 404, "gone since Consul 1.11");
+}
+
+#[test]
 fn everybody_may_connect() {
     let world = &mut World::small();
     let ask = |target: &str, uri: &str| {
