@@ -4,8 +4,8 @@
 //! and the command. An entry that this release cannot read stops the server rather than letting it diverge.
 
 use crate::model::{
-    Autopilot, Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service, ServiceId,
-    Session,
+    Authority, Autopilot, Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service,
+    ServiceId, Session,
 };
 use crate::txn::Txn;
 use bytes::Bytes;
@@ -56,6 +56,8 @@ pub enum Command {
         /// Only if its `modify_index` equals this.
         cas: Option<Index>,
     },
+    /// Who signs certificates from now on, unless somebody does already. Its index is ignored.
+    Authority(Box<Authority>),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
     /// A node is placed. One that is not there is left out.

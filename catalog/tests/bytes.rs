@@ -9,8 +9,8 @@ use lictor_catalog::model::{
     Template, Ttl,
 };
 use lictor_catalog::{
-    Autopilot, Check, Coordinate, Damaged, Index, NodeCoordinate, PreparedQuery, Restore, Store, Txn, TxnLook, TxnOp,
-    TxnPut,
+    Authority, Autopilot, Check, Coordinate, Damaged, Index, NodeCoordinate, PreparedQuery, Restore, Store, Txn,
+    TxnLook, TxnOp, TxnPut,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -133,6 +133,17 @@ fn sample() -> Vec<Entry> {
             number: 0,
             rows: Store::default().tables().map(Bytes::from).collect(),
         }),
+        Command::Authority(Box::new(Authority {
+            trust_domain: Uuid::from_u128(9),
+            id: Bytes::from_static(b"id"),
+            key_id: Bytes::from_static(b"key id"),
+            serial: 1,
+            not_before: 2,
+            not_after: 3,
+            certificate: Bytes::from_static(b"certificate"),
+            key: Bytes::from_static(b"key"),
+            create_index: Index(0),
+        })),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()
 }

@@ -369,6 +369,7 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::Sessions(rows) => rows.len(),
         Rows::PreparedQueries(rows) => rows.len(),
         Rows::Executed(found) => found.map_or(0, |found| found.instances.len()),
+        Rows::Authority(authority) => usize::from(authority.is_some()),
         Rows::Txn(result) => result.map_or(0, |rows| rows.len()),
     };
     let nodes = |name: &str| Query::ServiceNodes { name: name.to_owned(), tags: vec![], meta: vec![] };

@@ -58,7 +58,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any answer that a command shows; a value is at most half a megabyte unless configured otherwise.
-const BODY_MAX: usize = 256 << 20;
+pub(crate) const BODY_MAX: usize = 256 << 20;
 
 /// Everything but what a path's segment may hold; `/` too stays as it is, for keys.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');

@@ -1,5 +1,6 @@
 //! What a shell gives, and what an agent, or whatever listens in its place, answers: see [`crate::malformed`].
 
+pub(crate) use super::kv::import::data as import;
 use super::{Output, VERBS, World, argv, dispatch, explain, parse, root};
 use crate::config::flags;
 use crate::malformed::Verdict;
@@ -32,6 +33,7 @@ const LINES: &[&str] = &[
     "catalog services -tags",
     "catalog services -node=n1",
     "info",
+    "kv export k",
     "kv get -detailed k",
     "kv get -recurse k",
     "kv get -keys k",

@@ -141,7 +141,9 @@ const VERBS: &[Verb] = &[
         "Reads and writes keys",
         &[
             Verb::Leaf(kv::delete::command, kv::delete::run),
+            Verb::Leaf(kv::export::command, kv::export::run),
             Verb::Leaf(kv::get::command, kv::get::run),
+            Verb::Leaf(kv::import::command, kv::import::run),
             Verb::Leaf(kv::put::command, kv::put::run),
         ],
     ),

@@ -69,6 +69,10 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("kv put", 1, "", "Error! Missing KEY argument");
     check("kv put -cas k v", 1, "", "Must specify -modify-index with -cas!");
     check("kv put -acquire k v", 1, "", "Error! Missing -session (required with -acquire and -release)");
+    check("kv export a b", 1, "", "Too many arguments (expected 1, got 2)");
+    check("kv import [] []", 1, "", "Too many arguments (expected 1, got 2)");
+    check("kv import {}", 1, "", "Cannot unmarshal data: ");
+    check("kv import @/nowhere/at/all", 1, "", "Error! Failed to read file /nowhere/at/all: ");
     check("kv put k v w", 1, "", "Too many arguments (expected 2, got 3)");
     check("kv delete -cas -recurse k", 1, "", "Cannot specify both -cas and -recurse!");
     check("kv delete -modify-index=3 k", 1, "", "Cannot specify -modify-index without -cas!");

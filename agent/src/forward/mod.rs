@@ -95,10 +95,10 @@ pub enum Where {
 #[must_use]
 pub fn place(plan: &Plan, view: &View) -> Where {
     match plan {
-        Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) => Where::Here,
+        Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) | Plan::Leaf(_) => Where::Here,
         Plan::Read(Read { subject: Subject::Events { .. }, .. }) => Where::Here,
         Plan::Read(Read { consistency, .. }) => place_read(*consistency, view),
-        Plan::Write(..) | Plan::Leader => place_write(view),
+        Plan::Write(..) | Plan::Certify(_) | Plan::Leader => place_write(view),
     }
 }
 

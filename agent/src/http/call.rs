@@ -164,6 +164,10 @@ pub enum Form {
     List,
     /// Who holds the lock on a key (`lock/sequencer`).
     Sequencer,
+    /// A root as PEM (`?pem`).
+    Pem,
+    /// What certificates are made with (`connect/ca/configuration`).
+    Configuration,
 }
 
 /// How rows become bytes. Equal (query, encoding) has equal bytes at equal index.
@@ -277,6 +281,22 @@ pub enum Survey {
     Servers(Report),
 }
 
+/// A read of a service's certificate, which the agent that was asked keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafRead {
+    pub service: String,
+    pub blocking: Option<Blocking>,
+    pub pretty: bool,
+}
+
+/// What is to be signed: that this key is the service's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certify {
+    pub service: String,
+    /// A point on P-256, uncompressed.
+    pub key: Vec<u8>,
+}
+
 /// What a handler decides to do with a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
@@ -286,6 +306,9 @@ pub enum Plan {
     Act(Act),
     Survey(Survey),
     Stream(Source),
+    Leaf(LeafRead),
+    /// On the leader, which knows the newest root.
+    Certify(Certify),
     /// Only the leader knows: the call goes there.
     Leader,
 }

@@ -104,6 +104,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
         "/v1/kv/?recurse",
         "/v1/session/list",
         "/v1/query",
+        "/v1/connect/ca/roots",
         "/v1/query/geo-web/explain",
         "/v1/query/geo-web/execute",
     ] {

@@ -3,11 +3,13 @@
 //! A handler is a plain function from a [`Call`] and what can be read without waiting ([`Context`]) to a [`Plan`]. It never
 //! waits, and knows neither hyper nor tokio; whoever runs the plan turns what came of it into a reply with [`answer`].
 
+pub mod acl;
 pub mod agent;
 pub mod answer;
 pub mod autopilot;
 pub mod call;
 pub mod catalog;
+pub mod connect;
 pub mod coordinate;
 pub mod event;
 pub mod filter;

@@ -4,8 +4,8 @@
 use super::Handler;
 use super::call::{Call, Method, Reply};
 use super::{
-    agent, answer, autopilot, catalog, coordinate, event, health, kv, lock, operator, prepared, session, snapshot,
-    status, txn, usage, watch,
+    acl as lists, agent, answer, autopilot, catalog, connect, coordinate, event, health, kv, lock, operator, prepared,
+    session, snapshot, status, txn, usage, watch,
 };
 use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
@@ -103,6 +103,11 @@ const fn change(method: Method, pattern: &'static str, permission: Permission, b
     Route { method, pattern, permission, body, place: Catalog, handler }
 }
 
+/// What would be about access control lists. Any agent can say that there are none.
+const fn acl(method: Method, pattern: &'static str) -> Route {
+    Route { method, pattern, permission: Open, body: Body::None, place: Agent, handler: lists::disabled }
+}
+
 use Permission::{Filtered, Open, Read, Write};
 use Place::{Agent, Catalog};
 use Resource as R;
@@ -137,6 +142,9 @@ pub static ROUTES: &[Route] = &[
     get("/v1/catalog/service/", Read(R::Service), Catalog, catalog::service),
     change(Method::Put, "/v1/catalog/register", Write(R::Node), Body::Json, catalog::register),
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
+    get("/v1/connect/ca/roots", Open, Catalog, connect::roots),
+    get("/v1/connect/ca/configuration", Read(R::Operator), Catalog, connect::configuration),
+    change(Method::Put, "/v1/internal/connect/sign", Write(R::Service), Body::Json, connect::sign),
     get("/v1/coordinate/datacenters", Open, Catalog, coordinate::datacenters),
     get("/v1/coordinate/nodes", Filtered, Catalog, coordinate::nodes),
     get("/v1/coordinate/node/", Filtered, Catalog, coordinate::node),
@@ -193,8 +201,48 @@ pub static ROUTES: &[Route] = &[
     put("/v1/agent/check/warn/", Write(R::Service), Body::None, agent::checks::warn),
     put("/v1/agent/check/fail/", Write(R::Service), Body::None, agent::checks::fail),
     put("/v1/agent/check/update/", Write(R::Service), Body::Json, agent::checks::update),
+    get("/v1/agent/connect/ca/roots", Open, Catalog, connect::roots),
+    get("/v1/agent/connect/ca/leaf/", Write(R::Service), Agent, connect::leaf),
+    Route {
+        method: Method::Post,
+        ..put("/v1/agent/connect/authorize", Write(R::Service), Body::Json, connect::authorize)
+    },
     get("/v1/agent/health/service/id/", Read(R::Service), Agent, agent::health::by_id),
     get("/v1/agent/health/service/name/", Read(R::Service), Agent, agent::health::by_name),
+    acl(Method::Put, "/v1/acl/bootstrap"),
+    acl(Method::Get, "/v1/acl/replication"),
+    acl(Method::Post, "/v1/acl/login"),
+    acl(Method::Post, "/v1/acl/logout"),
+    acl(Method::Get, "/v1/acl/tokens"),
+    acl(Method::Put, "/v1/acl/token"),
+    acl(Method::Get, "/v1/acl/token/"),
+    acl(Method::Put, "/v1/acl/token/"),
+    acl(Method::Delete, "/v1/acl/token/"),
+    acl(Method::Get, "/v1/acl/policies"),
+    acl(Method::Put, "/v1/acl/policy"),
+    acl(Method::Get, "/v1/acl/policy/"),
+    acl(Method::Put, "/v1/acl/policy/"),
+    acl(Method::Delete, "/v1/acl/policy/"),
+    acl(Method::Get, "/v1/acl/roles"),
+    acl(Method::Put, "/v1/acl/role"),
+    acl(Method::Get, "/v1/acl/role/"),
+    acl(Method::Put, "/v1/acl/role/"),
+    acl(Method::Delete, "/v1/acl/role/"),
+    acl(Method::Get, "/v1/acl/auth-methods"),
+    acl(Method::Put, "/v1/acl/auth-method"),
+    acl(Method::Get, "/v1/acl/auth-method/"),
+    acl(Method::Put, "/v1/acl/auth-method/"),
+    acl(Method::Delete, "/v1/acl/auth-method/"),
+    acl(Method::Get, "/v1/acl/binding-rules"),
+    acl(Method::Put, "/v1/acl/binding-rule"),
+    acl(Method::Get, "/v1/acl/binding-rule/"),
+    acl(Method::Put, "/v1/acl/binding-rule/"),
+    acl(Method::Delete, "/v1/acl/binding-rule/"),
+    acl(Method::Get, "/v1/acl/templated-policies"),
+    acl(Method::Get, "/v1/acl/templated-policy/name/"),
+    acl(Method::Post, "/v1/acl/templated-policy/preview/"),
+    acl(Method::Post, "/v1/internal/acl/authorize"),
+    acl(Method::Put, "/v1/agent/token/"),
 ];
 
 /// Where a call leads.

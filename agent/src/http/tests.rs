@@ -1,6 +1,7 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
 mod autopilot;
+mod connect;
 mod locks;
 mod prepared;
 mod streams;
@@ -208,6 +209,8 @@ impl World {
             }
             Plan::Survey(survey) => Reply::text(200, format!("{survey:?}")),
             Plan::Stream(source) => Reply::text(200, format!("{source:?}")),
+            Plan::Leaf(read) => Reply::text(200, format!("{read:?}")),
+            Plan::Certify(request) => Reply::text(200, format!("{request:?}")),
             Plan::Leader => Reply::text(200, "to the leader"),
         }
     }
@@ -770,7 +773,13 @@ proptest! {
                 let mut world = world;
                 world.apply(command);
             }
-            Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) | Plan::Leader => {}
+            Plan::Answer(_)
+            | Plan::Act(_)
+            | Plan::Survey(_)
+            | Plan::Stream(_)
+            | Plan::Leaf(_)
+            | Plan::Certify(_)
+            | Plan::Leader => {}
         }
     }
 }

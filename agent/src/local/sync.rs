@@ -357,6 +357,7 @@ impl Sync {
             | Command::Txn(_)
             | Command::Session(_)
             | Command::Prepared(_)
+            | Command::Authority(_)
             | Command::Restore(_)
             | Command::Autopilot { .. }
             | Command::FeatureLevel(_) => {}

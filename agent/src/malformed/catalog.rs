@@ -5,9 +5,9 @@ use bytes::Bytes;
 use lictor_catalog::model::{DIMENSIONS, ServiceQuery, Template, Ttl, Weights};
 use lictor_catalog::query::execute;
 use lictor_catalog::{
-    AllowAll, Check, Command, Coordinate, Deregister, Entry, Execution, Index, KvCommand, Node, NodeCoordinate,
-    PreparedCommand, PreparedQuery, Register, Restore, RestoreCommand, Sequencer, Service, Session, SessionCommand,
-    Status, Store, Txn, TxnLook, TxnOp,
+    AllowAll, Authority, Check, Command, Coordinate, Deregister, Entry, Execution, Index, KvCommand, Node,
+    NodeCoordinate, PreparedCommand, PreparedQuery, Register, Restore, RestoreCommand, Sequencer, Service, Session,
+    SessionCommand, Status, Store, Txn, TxnLook, TxnOp,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -129,6 +129,11 @@ fn commands() -> Vec<Command> {
         Command::Deregister(Deregister::Service("n1".into(), "web".into())),
         Command::Deregister(Deregister::Node("n1".into())),
         Command::FeatureLevel(1),
+        Command::Authority(Box::new(Authority {
+            certificate: Bytes::from_static(b"certificate"),
+            key: Bytes::from_static(b"key"),
+            ..Authority::default()
+        })),
         Command::Txn(Txn { fence: None, ops: vec![TxnOp::Kv(set("t")), TxnOp::Look(TxnLook::Key("t".to_owned()))] }),
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
         Command::Coordinate(NodeCoordinate { node: "N1".into(), coordinate }),
@@ -160,7 +165,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 29] = [
+    const NAMES: [&str; 30] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -182,6 +187,7 @@ pub(super) fn entries() -> Seeds {
         "deregister_service",
         "deregister_node",
         "feature_level",
+        "authority",
         "txn",
         "kv_sequence",
         "coordinate",

@@ -1,5 +1,6 @@
 //! Puts an agent together, in the order in which its parts need each other, and takes it apart again.
 
+use super::connect;
 use super::datadir::{self, DataDir};
 use super::disk::{self, Job, Reopen};
 use super::dispatch::Dispatcher;
@@ -183,6 +184,9 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(meter::run(Arc::clone(&handle)));
+    if config.server {
+        tasks.spawn(connect::keep(Arc::clone(&dispatcher)));
+    }
     serve(&mut tasks, config, sockets, &handle, &dispatcher, &dns, &answers)?;
     let own = Arc::clone(&handle);
     let core = std::thread::Builder::new().name("agent".to_owned());

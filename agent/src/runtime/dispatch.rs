@@ -7,12 +7,16 @@ use crate::dice::Dice;
 use crate::effect::{Answer, Pushed};
 use crate::forward::{self, Attempt, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
-use crate::http::call::{Act, Call, Consistency, Encoding, Method, Plan, Read, Reply, Subject, Survey, WriteAnswer};
+use crate::http::call::{
+    Act, Call, Certify, Consistency, Encoding, LeafRead, Method, Plan, Read, Reply, Subject, Survey, WriteAnswer,
+};
 use crate::http::route::{self, Found as Route, Place};
+use crate::http::wire::Leaf;
 use crate::http::{Context, autopilot, options, wire};
 use crate::hub::{self, Found};
 use crate::rpc::{Answered, Forwarded, HOPS_MAX, Submission, Submitted, Unserved};
 use crate::runtime::clock;
+use crate::runtime::connect::{self, leaves::Leaves};
 use crate::runtime::handle::{Handle, patience};
 use crate::runtime::hub::Hub;
 use crate::runtime::machine;
@@ -26,6 +30,7 @@ use lictor_catalog::{Command, Execution, Index, Outcome, Query};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -43,6 +48,7 @@ pub struct Dispatcher {
     pub client: Arc<Client>,
     pub monitor: Arc<Monitor>,
     pub streams: Arc<Streams>,
+    pub leaves: Leaves,
     pub dice: Mutex<Dice>,
     backups: Arc<Semaphore>,
     hold: Duration,
@@ -113,9 +119,10 @@ impl Dispatcher {
         dice: Dice,
         hold: Duration,
     ) -> Self {
-        let streams = Arc::default();
+        let (streams, leaves) = Default::default();
         let backups = Arc::new(Semaphore::new(backup::BACKUPS_MAX));
-        Self { handle, hub, client, monitor, streams, dice: Mutex::new(dice), backups, hold, recent: Mutex::default() }
+        let (dice, recent) = (Mutex::new(dice), Mutex::default());
+        Self { handle, hub, client, monitor, streams, leaves, dice, backups, hold, recent }
     }
 
     pub(super) fn dice(&self) -> Dice {
@@ -269,6 +276,9 @@ impl Dispatcher {
             Plan::Act(act) => self.act(act, options::pretty(&self.handle.facts, way.call)).await,
             Plan::Survey(survey) => Attempt::Done(self.survey(survey, way.call, &view).await),
             Plan::Stream(source) => Attempt::Done(Reply::stream(source)),
+            // On the heap, as it asks for roots and a signature by way of this very function.
+            Plan::Leaf(read) => Attempt::Done(self.leaf(&read).await),
+            Plan::Certify(request) => self.certify(&request, &view),
             // It leads by now: the next try will see it.
             Plan::Leader => Attempt::Unserved(Unserved::NoLeader),
             Plan::Read(read) => self.read(view, read, way.deadline).await,
@@ -330,6 +340,25 @@ impl Dispatcher {
         let pretty = options::pretty(&self.handle.facts, way.call);
         let proposed = forward::proposed(self.handle.write(command, way.deadline).await);
         proposed.map(|outcome| answer::write_reply(&outcome, how, pretty, &self.handle.facts.datacenter))
+    }
+
+    fn leaf<'a>(&'a self, read: &'a LeafRead) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+        Box::pin(self.leaves.read(self, read))
+    }
+
+    /// Signs, unless the root is still being made.
+    fn certify(&self, request: &Certify, view: &View) -> Attempt<Reply> {
+        let Some(authority) = view.store.authority() else { return Attempt::Unserved(Unserved::NotCaughtUp) };
+        let (Certify { service, key }, now) = (request, clock::unix_ms() / 1000);
+        let signed = connect::authority::certify(authority, &self.handle.facts.datacenter, service, key, now);
+        let reply = match signed {
+            Ok(leaf) => {
+                let (create_index, modify_index) = (view.applied.0, view.applied.0);
+                Reply::json(wire::shown(&Leaf { create_index, modify_index, ..leaf }, false))
+            }
+            Err(error) => Reply::text(500, format!("no certificate can be signed for {service:?}: {error}")),
+        };
+        Attempt::Done(reply)
     }
 
     async fn survey(&self, survey: Survey, call: &Call, view: &View) -> Reply {

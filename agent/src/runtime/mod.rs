@@ -3,6 +3,7 @@
 
 pub mod assemble;
 pub mod clock;
+pub mod connect;
 pub mod core;
 pub mod datadir;
 pub mod disk;

@@ -139,8 +139,8 @@ impl World {
         match plan {
             Plan::Answer(reply) => self.tried(node, number, Attempt::Done(Fruit::Reply(reply))),
             Plan::Act(act) => self.act(node, number, act),
-            Plan::Survey(_) | Plan::Stream(_) => {
-                let reply = Reply::text(501, "a simulated agent stands on no machine and writes no log");
+            Plan::Survey(_) | Plan::Stream(_) | Plan::Leaf(_) | Plan::Certify(_) => {
+                let reply = Reply::text(501, "a simulated agent stands on no machine, writes no log and draws no keys");
                 self.tried(node, number, Attempt::Done(Fruit::Reply(reply)));
             }
             Plan::Leader => self.tried(node, number, Attempt::Unserved(Unserved::NoLeader)),

@@ -19,6 +19,19 @@ async fn every_verb_speaks_to_an_agent() {
     assert_eq!(run(&["kv", "get", "a/b"]), "1\n");
     assert!(run(&["kv", "get", "-detailed", "a/b"]).contains("ModifyIndex"));
     assert_eq!(run(&["kv", "get", "-keys", "a/"]), "a/b\n");
+    let exported = run(&["kv", "export", "a/"]);
+    assert_eq!(exported, "[\n\t{\n\t\t\"key\": \"a/b\",\n\t\t\"flags\": 0,\n\t\t\"value\": \"MQ==\"\n\t}\n]\n");
+    assert_eq!(run(&["kv", "import", "-prefix=copy", &exported]), "Imported: copy/a/b\n");
+    let many = cluster.dir.join("many.json");
+    let entry =
+        |n: usize, size: usize| serde_json::json!({"key": format!("n/{n}"), "flags": n, "value": "AAAA".repeat(size)});
+    let entries = (0..200).map(|n| entry(n, if n == 70 { 100_000 } else { 1 }));
+    std::fs::write(&many, serde_json::Value::from_iter(entries).to_string()).unwrap();
+    let imported = run(&["kv", "import", &format!("@{}", many.display())]);
+    assert!(imported.lines().count() == 200 && imported.ends_with("Imported: n/199\n"), "{imported}");
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&run(&["kv", "export", "n/"])).unwrap();
+    assert_eq!(listed.iter().map(|entry| entry["flags"].as_u64().unwrap()).sum::<u64>(), 199 * 100);
+    assert_eq!(run(&["kv", "export", "nothing"]), "[]\n");
     assert_eq!(run(&["services", "register", "-name=web", "-port=80"]), "Registered service: web\n");
     until("web in the catalog", Duration::from_secs(3), async || {
         (run(&["catalog", "services"]) == "consul\nweb\n").then_some(())

@@ -6,6 +6,7 @@ mod autopilot;
 mod bad_input;
 mod cli;
 mod cluster;
+mod connect;
 mod coordinates;
 mod dev;
 mod dig;

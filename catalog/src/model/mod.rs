@@ -1,5 +1,6 @@
 //! What the catalog speaks of. Plain values; nothing here knows how it is stored, sent or shown.
 
+mod authority;
 mod autopilot;
 mod check;
 mod coordinate;
@@ -11,6 +12,7 @@ mod service;
 mod session;
 mod template;
 
+pub use authority::Authority;
 pub use autopilot::Autopilot;
 pub use check::{Check, CheckDefinition, Status};
 pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, NotFinite};

@@ -35,7 +35,8 @@ impl Rows {
             | Self::Sessions(_)
             | Self::PreparedQueries(_)
             | Self::Executed(_)
-            | Self::Txn(_) => {}
+            | Self::Txn(_)
+            | Self::Authority(_) => {}
         }
     }
 }

@@ -15,7 +15,9 @@ mod sessions;
 mod txn;
 
 use crate::acl::Authorizer;
-use crate::model::{Check, Index, KvRow, Node, NodeCoordinate, PreparedQuery, Service, Session, Status, folded};
+use crate::model::{
+    Authority, Check, Index, KvRow, Node, NodeCoordinate, PreparedQuery, Service, Session, Status, folded,
+};
 use crate::store::{Store, Watch};
 use crate::txn::{TxnLook, TxnResult};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,6 +132,8 @@ pub enum Query {
     },
     /// What a prepared query finds.
     Execute(Execution),
+    /// Who signs certificates.
+    Authority,
     /// A transaction that only looks.
     Txn {
         /// Its operations.
@@ -164,6 +168,8 @@ pub enum Rows {
     PreparedQueries(Vec<Arc<PreparedQuery>>),
     /// What a prepared query found; `None` when there is none of this name.
     Executed(Option<Executed>),
+    /// Who signs certificates; `None` while nobody does.
+    Authority(Option<Arc<Authority>>),
     /// What a transaction found.
     Txn(TxnResult),
 }
@@ -217,6 +223,10 @@ impl Query {
                 let index = prepared::execution_index(store, &execution.name);
                 (index, Rows::Executed(execute(store, execution, may)))
             }
+            Self::Authority => {
+                let authority = store.authority().cloned();
+                (authority.as_ref().map_or(Index(0), |authority| authority.create_index), Rows::Authority(authority))
+            }
             Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
     }
@@ -228,7 +238,7 @@ impl Query {
         match self {
             Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
             Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
-            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } => true,
+            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } | Self::Authority => true,
             _ => false,
         }
     }
@@ -254,6 +264,7 @@ impl Query {
             Self::PreparedQuery { .. } | Self::PreparedQueries | Self::Explain { .. } => vec![Watch::Prepared],
             // Nobody may wait for it: which service it looks at is known only when it is run.
             Self::Execute(_) => vec![Watch::Prepared],
+            Self::Authority => vec![Watch::Authority],
             Self::Txn { looks } => looks.iter().map(txn::watch).collect(),
         }
     }

@@ -4,7 +4,7 @@ use super::kv::Tombstone;
 use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Autopilot, Index, KvEntry, KvRow, folded};
+use crate::model::{Authority, Autopilot, Index, KvEntry, KvRow, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -69,6 +69,7 @@ impl Store {
             Command::Prepared(command) => self.apply_prepared(command, &mut change),
             Command::Restore(command) => self.restore(command, &mut change).into(),
             Command::Autopilot { settings, cas } => self.set_autopilot(settings, *cas, &change),
+            Command::Authority(authority) => self.found_authority(authority, &mut change),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
@@ -92,6 +93,15 @@ impl Store {
             self.autopilot = Autopilot { modify_index: change.index, ..settings };
         }
         cas.map_or(Outcome::Done, |_| Outcome::Matched(true))
+    }
+
+    /// The first one stays: servers that took office one after the other may each have made one.
+    fn found_authority(&mut self, authority: &Authority, change: &mut Change) -> Outcome {
+        if self.authority.is_none() {
+            self.authority = Some(Arc::new(Authority { create_index: change.index, ..authority.clone() }));
+            change.touch(Watch::Authority);
+        }
+        Outcome::Done
     }
 
     /// Unknown things count as deregistered.

@@ -27,8 +27,8 @@ pub(crate) use txn::each;
 
 use crate::command::SessionCommand;
 use crate::model::{
-    Autopilot, Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service,
-    Session, folded,
+    Authority, Autopilot, Check, CheckId, Index, KvRow, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer,
+    Service, Session, folded,
 };
 use crate::txn::TxnResult;
 use checks::Checks;
@@ -64,6 +64,7 @@ pub struct Store {
     pub(crate) kv: Kv,
     pub(crate) sessions: Sessions,
     pub(crate) prepared: Prepared,
+    authority: Option<Arc<Authority>>,
     delays: Delays,
     autopilot: Autopilot,
 }
@@ -178,6 +179,12 @@ impl Store {
     #[must_use]
     pub fn prepared(&self, id: Uuid) -> Option<&Arc<PreparedQuery>> {
         self.prepared.get(id)
+    }
+
+    /// Who signs certificates, once there is somebody.
+    #[must_use]
+    pub const fn authority(&self) -> Option<&Arc<Authority>> {
+        self.authority.as_ref()
     }
 
     /// What ends the sessions whose time to live is over at this log time.
@@ -372,6 +379,8 @@ pub enum Watch {
     Sessions,
     /// Any prepared query came, went or changed.
     Prepared,
+    /// There is somebody who signs certificates.
+    Authority,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
 }

@@ -238,6 +238,10 @@ impl Builder {
             Kind::Sessions => each(rows, |(session, renewed_ms)| self.take_session(session, renewed_ms)),
             Kind::Prepared => each(rows, |query| self.store.prepared.insert(Arc::new(query))),
             Kind::Delays => each(rows, |(key, until_ms)| self.store.delays.insert(key, until_ms)),
+            Kind::Authority => {
+                self.store.authority = Some(Arc::new(one(rows)?));
+                Ok(1)
+            }
             Kind::Staging => {
                 self.store.staging = Some(Arc::new(Staging::resumed(&one(rows)?)));
                 Ok(1)

@@ -37,13 +37,14 @@ pub(super) enum Kind {
     Sessions,
     Prepared,
     Delays,
+    Authority,
     Staging,
     Staged,
     Trailer,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Header,
         Self::Nodes,
         Self::Names,
@@ -55,6 +56,7 @@ impl Kind {
         Self::Sessions,
         Self::Prepared,
         Self::Delays,
+        Self::Authority,
         Self::Staging,
         Self::Staged,
         Self::Trailer,
@@ -73,6 +75,7 @@ impl Kind {
             Self::Sessions => "Session",
             Self::Prepared => "PreparedQuery",
             Self::Delays => "LockDelay",
+            Self::Authority => "ConnectCA",
             Self::Staging => "Restore",
             Self::Staged => "RestoreStaged",
             Self::Trailer => "Trailer",
@@ -116,6 +119,7 @@ pub(super) struct Trailer {
     pub(super) sessions: u64,
     pub(super) prepared: u64,
     pub(super) delays: u64,
+    pub(super) authority: bool,
     /// CRC32C of everything before the trailer's frame.
     pub(super) checksum: u32,
 }
@@ -171,6 +175,7 @@ impl Store {
             .chain(payloads(Kind::Delays, store.delays.rows().clone(), |buffer, key, until_ms| {
                 encode(buffer, &(key, until_ms))
             }))
+            .chain(store.authority.clone().map(|authority| encode(vec![Kind::Authority as u8], &authority)))
     }
 
     /// A hash of everything in the store: FNV-1a over its encoded bytes. Servers that applied the same log agree on it.
@@ -215,6 +220,7 @@ impl Store {
             sessions: self.sessions.len() as u64,
             prepared: self.prepared.len() as u64,
             delays: self.delays.rows().len() as u64,
+            authority: self.authority.is_some(),
             checksum,
         }
     }

@@ -6,7 +6,8 @@ use lictor_catalog::command::{Command, Deregister, KvCommand, PreparedCommand, R
 use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
 use lictor_catalog::query::{Instance, Query, Rows};
 use lictor_catalog::{
-    Check, Coordinate, Executed, Index, KvEntry, KvRow, NodeCoordinate, Outcome, PreparedQuery, Refusal, Status,
+    Authority, Check, Coordinate, Executed, Index, KvEntry, KvRow, NodeCoordinate, Outcome, PreparedQuery, Refusal,
+    Status,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) struct Naive {
     /// Until when a key cannot be locked.
     delays: BTreeMap<String, u64>,
     prepared: BTreeMap<Uuid, PreparedQuery>,
+    authority: Option<Authority>,
     /// Of the next sequential key.
     next_number: u64,
     /// How many operations of transactions changed anything.
@@ -78,6 +80,12 @@ impl Naive {
             Command::Txn(txn) => self.transact(index, now, txn),
             Command::Session(command) => self.apply_session(index, now, command),
             Command::Prepared(command) => self.apply_prepared(index, command),
+            Command::Authority(authority) => {
+                if self.authority.is_none() {
+                    self.authority = Some(Authority { create_index: index, ..(**authority).clone() });
+                }
+                Outcome::Done
+            }
             Command::FeatureLevel(_) => Outcome::Done,
             Command::Restore(_) | Command::Autopilot { .. } => unreachable!("they have tests of their own"),
         }
@@ -535,6 +543,7 @@ impl Naive {
             Query::PreparedQueries => self.prepared_where(|_| true),
             Query::Explain { name } => Rows::PreparedQueries(self.resolve(name).into_iter().map(Arc::new).collect()),
             Query::Execute(execution) => Rows::Executed(self.execute(&execution.name)),
+            Query::Authority => Rows::Authority(self.authority.clone().map(Arc::new)),
             Query::Txn { looks } => Rows::Txn(self.looks(looks)),
         }
     }

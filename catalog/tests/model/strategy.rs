@@ -5,7 +5,7 @@ use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCom
 use lictor_catalog::model::{
     Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Template, Ttl,
 };
-use lictor_catalog::{Check, Coordinate, Index, NodeCoordinate, PreparedQuery, Query, Status};
+use lictor_catalog::{Authority, Check, Coordinate, Index, NodeCoordinate, PreparedQuery, Query, Status};
 use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -220,6 +220,10 @@ fn txn() -> impl Strategy<Value = Txn> {
     (fence, prop::collection::vec(op, 0..4)).prop_map(|(fence, ops)| Txn { fence, ops })
 }
 
+fn authority(id: u128) -> Authority {
+    Authority { trust_domain: Uuid::from_u128(id), ..Authority::default() }
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let register = (node(), any::<bool>(), proptest::option::of(service()), prop::collection::vec(check(), 0..3));
     let register = register.prop_map(|(node, skip_node_update, service, checks)| {
@@ -234,6 +238,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         4 => session_command().prop_map(Command::Session),
         4 => prepared_command().prop_map(Command::Prepared),
         6 => txn().prop_map(Command::Txn),
+        1 => (1u128..4).prop_map(|id| Command::Authority(Box::new(authority(id)))),
         1 => (0u32..3).prop_map(Command::FeatureLevel),
     ]
 }
@@ -312,7 +317,7 @@ pub(crate) fn queries() -> Vec<Query> {
             Query::HealthNode { name },
         ]);
     }
-    queries.extend([Query::Sessions, Query::PreparedQueries]);
+    queries.extend([Query::Sessions, Query::PreparedQueries, Query::Authority]);
     queries.extend((1..4).map(|id| Query::PreparedQuery { id: Uuid::from_u128(id) }));
     queries.extend(PREPARED.iter().map(|name| Query::Explain { name: (*name).to_owned() }));
     queries.extend((1..4).map(|id| Query::Session { id: Uuid::from_u128(id) }));

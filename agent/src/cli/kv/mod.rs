@@ -1,10 +1,24 @@
 //! `kv`: keys and their values.
 
 pub(crate) mod delete;
+pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod import;
 pub(crate) mod put;
 
 use super::{Failure, client};
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+
+/// One key as `kv export` shows it; the value is in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Entry {
+    key: String,
+    #[serde(default)]
+    flags: u64,
+    #[serde(default)]
+    value: String,
+}
 
 /// A key as the API has it: without a leading slash, escaped for a path.
 fn path(key: &str) -> String {
@@ -34,4 +48,19 @@ fn sequencer() -> clap::Arg {
 
 fn fence(matches: &clap::ArgMatches) -> Option<(&'static str, String)> {
     matches.get_one::<String>("sequencer").map(|sequencer| ("sequencer", sequencer.clone()))
+}
+
+/// What a word stands for: itself, a file's content (`@file`) or standard input (`-`).
+fn argument(word: &str) -> Result<Vec<u8>, Failure> {
+    if word == "-" {
+        let mut data = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut data)
+            .map_err(|error| Failure::Usage(format!("Error! Failed to read stdin: {error}")))?;
+        Ok(data)
+    } else if let Some(path) = word.strip_prefix('@') {
+        std::fs::read(path).map_err(|error| Failure::Usage(format!("Error! Failed to read file {path}: {error}")))
+    } else {
+        Ok(word.as_bytes().to_vec())
+    }
 }

@@ -5,7 +5,6 @@ use crate::config::flags::switch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgMatches, Command, value_parser};
-use std::io::Read;
 
 pub(crate) fn command() -> Command {
     let number = |name: &'static str, help: &'static str| {
@@ -75,19 +74,8 @@ fn outcome(key: &str, done: bool, acquire: bool, release: bool, cas: bool) -> Re
     }
 }
 
-/// The value itself, a file's content (`@file`) or standard input (`-`).
 fn read_value(word: &str, base64: bool) -> Result<Vec<u8>, Failure> {
-    let data = if word == "-" {
-        let mut data = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut data)
-            .map_err(|error| Failure::Usage(format!("Error! Failed to read stdin: {error}")))?;
-        data
-    } else if let Some(path) = word.strip_prefix('@') {
-        std::fs::read(path).map_err(|error| Failure::Usage(format!("Error! Failed to read file {path}: {error}")))?
-    } else {
-        word.as_bytes().to_vec()
-    };
+    let data = super::argument(word)?;
     if !base64 {
         return Ok(data);
     }

@@ -1,5 +1,7 @@
 //! Dates, all of them UTC.
 
+use time::OffsetDateTime;
+
 /// As Go prints one: `2025-01-01 00:00:10 +0000 UTC`.
 pub(super) fn go_date(unix_ms: u64) -> String {
     let [year, month, day, hour, minute, second] = fields(unix_ms);
@@ -14,18 +16,12 @@ pub fn rfc3339(unix_ms: u64) -> String {
 }
 
 /// Year, month, day, hour, minute, second.
-const fn fields(unix_ms: u64) -> [u64; 6] {
-    let seconds = unix_ms / 1000;
-    // Days to a date by Howard Hinnant's `civil_from_days`, in years that begin with March.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + if month <= 2 { 1 } else { 0 };
-    [year, month, day, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
+fn fields(unix_ms: u64) -> [i32; 6] {
+    let seconds = i64::try_from(unix_ms / 1000).unwrap_or_default();
+    let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hour, minute, second) = date.to_hms();
+    let [month, day, hour, minute, second] = [u8::from(date.month()), date.day(), hour, minute, second].map(i32::from);
+    [date.year(), month, day, hour, minute, second]
 }
 
 #[cfg(test)]

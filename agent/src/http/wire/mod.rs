@@ -5,6 +5,7 @@
 
 mod agent;
 mod check;
+mod connect;
 mod coordinate;
 mod date;
 mod event;
@@ -22,6 +23,7 @@ mod txn;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
+pub use connect::{Leaf, hexadecimal, pem, service_uri};
 pub use coordinate::{WireCoordinate, WirePlace};
 pub use date::rfc3339;
 pub use event::{events, fired};

@@ -1,6 +1,7 @@
 //! From rows to bytes.
 
 use super::check::WireCheck;
+use super::connect::{WireConfiguration, WireRoots, pem};
 use super::coordinate::WirePlace;
 use super::kv::{WireKv, WireSequencer};
 use super::node::WireNode;
@@ -97,6 +98,15 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
+        Rows::Authority(authority) => match (encoding.form, authority.as_deref()) {
+            (Form::Pem, authority) => {
+                let text = authority.map(|authority| pem("CERTIFICATE", &authority.certificate)).unwrap_or_default();
+                let content_type = Some("application/pem-certificate-chain");
+                return Encoded { content_type, ..Encoded::json(text.into_bytes()) };
+            }
+            (Form::Configuration, authority) => go::to_vec(&WireConfiguration::of(authority), pretty, 256),
+            (_, authority) => go::to_vec(&WireRoots::of(authority), pretty, 4 * ROW),
+        },
         Rows::Txn(result) => return txn::transaction(result, pretty, datacenter),
         Rows::Sessions(sessions) => {
             let shown = Each(sessions.iter().map(|session| WireSession::from(&**session)));
@@ -141,6 +151,7 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
         | Rows::KvEntries(_)
         | Rows::Keys(_)
         | Rows::Sessions(_)
+        | Rows::Authority(_)
         | Rows::Txn(_)
         | Rows::PreparedQueries(_)
         | Rows::Executed(_) => {}
