@@ -6,7 +6,7 @@
 //!
 //! `leader_election`, `semaphore`, `barrier` and `queue` are for copying as well, along with `line.rs`, which all four are made of.
 //!
-//! `three_servers`, `load`, `figures` and `watchers` bring their own cluster of real agents, by [`cluster`].
+//! `three_servers`, `coordination`, `load`, `figures` and `watchers` bring their own cluster of real agents, by [`cluster`].
 //!
 //! Each runs by its name alone: `cargo run --example register`.
 

@@ -411,6 +411,8 @@ impl Dispatcher {
                         if seen && clock::now() < until {
                             self.handle.meter.count(Event::HubEarly, 1);
                         }
+                        // The hub learns of a view before its readers do: what is asked next must not be read in an older one.
+                        self.reach(found.view.applied).await;
                         found
                     }
                     Err(full) => return Attempt::Done(Reply::text(429, full.to_string())),
@@ -470,15 +472,19 @@ impl Dispatcher {
             Answer::Unserved(why) => return Err(why),
             _ => return Err(Unserved::NoLeader),
         };
-        let mut applied = self.handle.applied.subscribe();
-        let reached = applied.wait_for(|applied| *applied >= index.0);
-        match tokio::time::timeout(patience(deadline), reached).await {
-            Ok(Ok(_)) => {
+        match tokio::time::timeout(patience(deadline), self.reach(index)).await {
+            Ok(()) => {
                 let view = self.handle.view.load_full();
                 forward::still_leads(&view).map(|()| view)
             }
-            Ok(Err(_)) | Err(_) => Err(Unserved::NoLeader),
+            Err(_over) => Err(Unserved::NoLeader),
         }
+    }
+
+    /// Waits until readers see what was applied up to this index.
+    async fn reach(&self, index: Index) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.handle.applied.subscribe().wait_for(|applied| *applied >= index.0).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Twenty clients of each recipe, some of which are killed: all others see what they would have seen without them.
 
-use super::{example, output};
+use super::{check, example, output};
 use lictor_examples::cluster::{Agent, Cluster, PATIENCE, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -259,4 +259,21 @@ async fn taken(cluster: &Cluster, crowd: &mut Crowd, count: usize) -> Vec<Value>
             crowd.kill(number).await;
         }
     }
+}
+
+#[tokio::test]
+async fn all_recipes_hold_while_servers_are_killed() {
+    let text = output(example("coordination", None, &["10", "8"]), 4).await;
+    check(
+        &text,
+        &[
+            "kill -9 server",
+            "the lock of a lost agent has passed on",
+            " kills in ",
+            "lock: increments",
+            "election: leaders",
+            "barrier: passes",
+            "queue: items taken",
+        ],
+    );
 }
