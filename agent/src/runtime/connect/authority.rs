@@ -89,8 +89,8 @@ pub fn certify(authority: &Authority, datacenter: &str, service: &str, key: &[u8
         private_key_pem: String::new(),
         service: service.to_owned(),
         service_uri: uri,
-        valid_after: rfc3339(not_before),
-        valid_before: rfc3339(not_after),
+        valid_after: rfc3339(not_before * 1000),
+        valid_before: rfc3339(not_after * 1000),
         create_index: 0,
         modify_index: 0,
     })
