@@ -14,7 +14,7 @@
 //!
 //! # Compaction
 //!
-//! Writes do not wait for a snapshot of gigabytes, nor does it ever lie in memory as a whole: see [`compaction`].
+//! Writes do not wait for a snapshot of gigabytes, nor does it ever lie in memory as a whole: see `compaction.rs`.
 
 mod compaction;
 #[cfg(feature = "malformed")]

@@ -29,7 +29,7 @@ impl Failure {
     }
 }
 
-/// Asks what a [`Watched`] backend has seen.
+/// Asks what a watched backend has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Witness(Arc<Mutex<Option<Failure>>>);
 
