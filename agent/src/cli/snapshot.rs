@@ -155,7 +155,7 @@ pub(crate) fn inspect_command() -> Command {
 
 pub(crate) fn inspect(matches: &ArgMatches, _: &World) -> Result<Output, Failure> {
     let backup = read(&file(matches)?).map_err(|error| Failure::Refused(format!("Error reading snapshot: {error}")))?;
-    let kv = matches.get_flag("kvdetails").then(|| {
+    let kv = (matches.get_one::<bool>("kvdetails") == Some(&true)).then(|| {
         let depth = matches.get_one::<usize>("kvdepth").copied().unwrap_or(2).max(1);
         let filter = matches.get_one::<String>("kvfilter").map(String::as_str).unwrap_or_default();
         prefixes(&backup, depth, filter)

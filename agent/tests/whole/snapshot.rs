@@ -39,6 +39,8 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
     assert_eq!(err, "", "a bar is for terminals");
     let (code, out, _) = lictor(None, &["snapshot", "inspect", "-kvdetails", "-kvdepth=1", path]);
     assert!(code == 0 && out.starts_with(" ID  ") && out.contains("\n KVS ") && out.contains("\n large "), "{out}");
+    let (code, out, _) = lictor(None, &["snapshot", "inspect", path]);
+    assert!(code == 0 && out.contains("\n KVS ") && !out.contains("\n large "), "{out}");
 
     cluster.put(&client, "/v1/kv/old", "2").await.unwrap();
     cluster.put(&client, "/v1/kv/new", "1").await.unwrap();
