@@ -270,7 +270,7 @@ async fn keys_move_over_from_consul() {
             "lictor agent -dev -http-port=9500 > agent.log 2>&1 &\nexport CONSUL_HTTP_ADDR=127.0.0.1:9500\nuntil lictor members > /dev/null 2>&1; do sleep 0.1; done",
             &[],
         ),
-        moving,
+        given(&moving.commands, &["Imported: config/color", "Imported: odd/a b?ü", "Imported: config/empty"]),
         given("lictor kv get -keys -separator=", &["config/color", "config/empty", "odd/a b?ü"]),
         given("lictor kv get config/color; lictor kv get config/empty", &["red", ""]),
         given("lictor kv get -base64 'odd/a b?ü'", &["AP8="]),
