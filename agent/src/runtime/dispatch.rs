@@ -273,8 +273,9 @@ impl Dispatcher {
         }
         match plan {
             Plan::Answer(reply) => Attempt::Done(reply),
-            Plan::Act(act) => self.act(act, options::pretty(&self.handle.facts, way.call)).await,
-            Plan::Survey(survey) => Attempt::Done(self.survey(survey, way.call, &view).await),
+            // On the heap, as what is rarely asked for must not make each waiting query larger.
+            Plan::Act(act) => Box::pin(self.act(act, options::pretty(&self.handle.facts, way.call))).await,
+            Plan::Survey(survey) => Attempt::Done(Box::pin(self.survey(survey, way.call, &view)).await),
             Plan::Stream(source) => Attempt::Done(Reply::stream(source)),
             // On the heap, as it asks for roots and a signature by way of this very function.
             Plan::Leaf(read) => Attempt::Done(self.leaf(&read).await),

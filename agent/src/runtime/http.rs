@@ -198,7 +198,8 @@ async fn serve(request: Request<Incoming>, source: Option<IpAddr>, dispatcher: &
     }
 }
 
-/// The body that comes from a source, or the whole reply.
+/// The body that comes from a source, or the whole reply. What takes its time is on the heap: thousands of connections that only
+/// wait would each have room for it.
 async fn open(
     source: Source,
     streamed: Option<Incoming>,
@@ -220,12 +221,12 @@ async fn open(
                 .map_err(|crowded| Reply::text(429, crowded.to_string()))
         }
         Source::Backup(consistency) => {
-            let (saved, archive) = dispatcher.save(consistency).await?;
+            let (saved, archive) = Box::pin(dispatcher.save(consistency)).await?;
             *reply = snapshot::head(std::mem::replace(reply, Reply::empty(200)), &saved);
             Ok(archive.boxed_unsync())
         }
         Source::Restore => Err(match streamed {
-            Some(body) => dispatcher.restore(body).await,
+            Some(body) => Box::pin(dispatcher.restore(body)).await,
             None => Reply::text(400, "the archive to restore is missing"),
         }),
     }
