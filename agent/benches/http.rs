@@ -1,6 +1,5 @@
 //! Encoding of the answer that services ask for most, and planning of its call.
 
-use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use lictor_agent::http::call::{Call, Encoding, Method};
@@ -68,18 +67,7 @@ fn health_service(bencher: Bencher<'_, '_>, instances: u64) {
 
 #[divan::bench]
 fn find_route(bencher: Bencher<'_, '_>) {
-    let call = Call {
-        method: Method::Get,
-        path: "/v1/health/service/web".to_owned(),
-        params: Params::parse("passing"),
-        token: String::new(),
-        accept: String::new(),
-        cache_control: String::new(),
-        gzip: false,
-        body: Bytes::new(),
-        source: None,
-        agent: None,
-    };
+    let call = Call::new(Method::Get, "/v1/health/service/web", Params::parse("passing"));
     let facts = lictor_agent::view::Facts {
         node_name: "n1".into(),
         node_id: Uuid::nil(),

@@ -33,6 +33,15 @@ impl Freshness {
             last_contact: if leased { Duration::ZERO } else { now.since(view.heard) },
         }
     }
+
+    /// How old an answer is said to be, in milliseconds. What a leader confirmed is as fresh as can be.
+    #[must_use]
+    pub fn age_ms(&self, consistency: Consistency) -> u64 {
+        match consistency {
+            Consistency::Stale => u64::try_from(self.last_contact.as_millis()).unwrap_or(u64::MAX),
+            Consistency::Default | Consistency::Consistent => 0,
+        }
+    }
 }
 
 /// The reply to a read that was evaluated and encoded. The body is shared, not copied.
@@ -51,9 +60,7 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     }
     add("x-consul-index", decimal(index.0.max(1)));
     add("x-consul-knownleader", if freshness.known_leader { "true" } else { "false" }.into());
-    // What a leader confirmed is as fresh as can be.
-    let age = if read.consistency == Consistency::Stale { freshness.last_contact } else { Duration::ZERO };
-    add("x-consul-lastcontact", decimal(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    add("x-consul-lastcontact", decimal(freshness.age_ms(read.consistency)));
     let plain = |query: &Query| {
         matches!(query, Query::KvGet { .. } | Query::KvList { .. } | Query::KvKeys { .. } | Query::Txn { .. })
     };

@@ -77,6 +77,25 @@ pub struct Call {
     pub agent: Option<NodeName>,
 }
 
+impl Call {
+    /// A call that says no more than what it asks for.
+    #[must_use]
+    pub fn new(method: Method, path: impl Into<String>, params: Params) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            params,
+            token: String::new(),
+            accept: String::new(),
+            cache_control: String::new(),
+            gzip: false,
+            body: Bytes::new(),
+            source: None,
+            agent: None,
+        }
+    }
+}
+
 /// The answer to a [`Call`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {

@@ -221,18 +221,8 @@ fn call(text: &str) -> Call {
     let (head, body) = text.split_once('\n').unwrap_or((text, ""));
     let (method, target) = head.split_once(' ').expect("a method and a path");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Call {
-        method: Method::parse(method),
-        path: path.to_owned(),
-        params: Params::parse_strict(query).expect("a query"),
-        token: String::new(),
-        accept: String::new(),
-        cache_control: String::new(),
-        gzip: false,
-        body: bytes::Bytes::copy_from_slice(body.as_bytes()),
-        source: None,
-        agent: None,
-    }
+    let params = Params::parse_strict(query).expect("a query");
+    Call { body: bytes::Bytes::copy_from_slice(body.as_bytes()), ..Call::new(Method::parse(method), path, params) }
 }
 
 fn shown(reply: &Reply) -> String {
@@ -755,18 +745,7 @@ proptest! {
         body in bodies(),
     ) {
         let world = World::small();
-        let call = Call {
-            method: Method::parse(method),
-            path,
-            params: Params::parse(&query),
-            token: String::new(),
-            accept: String::new(),
-            cache_control: String::new(),
-            gzip: false,
-            body: body.into(),
-            source: None,
-        agent: None,
-        };
+        let call = Call { body: body.into(), ..Call::new(Method::parse(method), path, Params::parse(&query)) };
         match world.plan(&call) {
             Plan::Read(read) => prop_assert!(world.read(&read).status < 500),
             Plan::Write(command, _) => {

@@ -229,16 +229,26 @@ impl Dispatcher {
         }
     }
 
+    /// The servers to ask, one after the other, for what is served at this place; `None`: it is served here. A client agent
+    /// serves nothing, and asks any.
+    fn whom(&self, place: Where, hops: u8) -> Result<Option<Vec<SocketAddr>>, Unserved> {
+        if !self.handle.facts.server {
+            return Ok(Some(self.servers()));
+        }
+        match place {
+            Where::Here => Ok(None),
+            Where::There(leader) if hops < HOPS_MAX => Ok(Some(vec![leader])),
+            Where::There(_) => Err(Unserved::NoLeader),
+            Where::Nowhere(why) => Err(why),
+        }
+    }
+
     async fn try_to_submit(&self, command: &Command, hops: u8, deadline: Instant) -> Attempt<Outcome> {
-        let servers = if self.handle.facts.server {
-            match forward::place_write(&self.handle.view.load()) {
-                Where::Here => return forward::proposed(self.handle.write(command.clone(), deadline).await),
-                Where::There(leader) if hops < HOPS_MAX => vec![leader],
-                Where::There(_) => return Attempt::Unserved(Unserved::NoLeader),
-                Where::Nowhere(why) => return Attempt::Unserved(why),
-            }
-        } else {
-            self.servers()
+        let place = forward::place_write(&self.handle.view.load());
+        let servers = match self.whom(place, hops) {
+            Ok(Some(servers)) => servers,
+            Ok(None) => return forward::proposed(self.handle.write(command.clone(), deadline).await),
+            Err(why) => return Attempt::Unserved(why),
         };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let submission = Submission { command: command.clone(), hops: hops + 1, budget_ms };

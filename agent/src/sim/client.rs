@@ -13,18 +13,7 @@ use serde_json::Value;
 #[must_use]
 pub fn call(method: Method, target: &str, body: &str) -> Call {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Call {
-        method,
-        path: path.to_owned(),
-        params: Params::parse(query),
-        token: String::new(),
-        accept: String::new(),
-        cache_control: String::new(),
-        gzip: false,
-        body: Bytes::copy_from_slice(body.as_bytes()),
-        source: None,
-        agent: None,
-    }
+    Call { body: Bytes::copy_from_slice(body.as_bytes()), ..Call::new(method, path, Params::parse(query)) }
 }
 
 impl World {

@@ -4,18 +4,7 @@ use crate::http::call::{Call, Method, Reply};
 use crate::http::params::Params;
 
 fn call(path: &str) -> Call {
-    Call {
-        method: Method::Get,
-        path: path.to_owned(),
-        params: Params::default(),
-        token: String::new(),
-        accept: String::new(),
-        cache_control: String::new(),
-        gzip: false,
-        body: bytes::Bytes::new(),
-        source: None,
-        agent: None,
-    }
+    Call::new(Method::Get, path, Params::default())
 }
 
 fn watch(name: &str, shape: Shape) -> Watch {

@@ -109,7 +109,7 @@ impl Leaves {
         let roots = roots(dispatcher, None).await?;
         let (public, private) = authority::draw().map_err(|error| Reply::text(500, error.to_string()))?;
         let body = serde_json::json!({"Service": service, "PublicKey": STANDARD.encode(public)});
-        let mut call = call(Method::Put, "/v1/internal/connect/sign");
+        let mut call = Call::new(Method::Put, "/v1/internal/connect/sign", Params::default());
         call.body = body.to_string().into();
         let signed = dispatcher.serve(call).await;
         if signed.status != 200 {
@@ -126,7 +126,7 @@ impl Leaves {
 
 /// The index of the roots; given one, as soon as it is another, or after so long.
 async fn roots(dispatcher: &Dispatcher, seen: Option<(u64, Duration)>) -> Result<u64, Reply> {
-    let mut call = call(Method::Get, ROOTS);
+    let mut call = Call::new(Method::Get, ROOTS, Params::default());
     if let Some((index, wait)) = seen {
         call.params.push("index", index.to_string());
         call.params.push("wait", format_duration(wait));
@@ -144,21 +144,6 @@ fn answered(kept: &Kept, hit: bool, now: Instant, pretty: bool) -> Reply {
         .with("x-consul-index", kept.leaf.modify_index.to_string())
         .with("x-cache", if hit { "HIT" } else { "MISS" });
     if hit { reply.with("age", now.since(kept.made).as_secs().to_string()) } else { reply }
-}
-
-fn call(method: Method, path: &str) -> Call {
-    Call {
-        method,
-        path: path.to_owned(),
-        params: Params::default(),
-        token: String::new(),
-        accept: String::new(),
-        cache_control: String::new(),
-        gzip: false,
-        body: bytes::Bytes::new(),
-        source: None,
-        agent: None,
-    }
 }
 
 #[cfg(test)]

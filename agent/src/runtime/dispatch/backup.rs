@@ -4,14 +4,15 @@
 use super::{Dispatcher, Hold, PATIENCE, deadline, patience};
 use crate::archive::{self, ARCHIVE_MAX, Backup};
 use crate::effect::Pushed;
-use crate::forward::{self, Attempt, Where};
+use crate::forward::{self, Attempt};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Consistency, Reply};
-use crate::rpc::{AskedToSave, HOPS_MAX, Saved, Unserved};
+use crate::rpc::{AskedToSave, Saved, Unserved};
 use crate::runtime::clock;
 use crate::runtime::pieces::{self, Pieces};
 use crate::runtime::rpc::client::Failed;
 use crate::time::Instant;
+use crate::view::View;
 use hyper::body::Incoming;
 use lictor_catalog::{Command, Outcome, RestoreCommand, Store};
 use std::sync::Arc;
@@ -68,34 +69,16 @@ impl Dispatcher {
     }
 
     async fn try_to_save(&self, consistency: Consistency, hops: u8, deadline: Instant) -> Attempt<(Saved, Pieces)> {
-        let servers = if self.handle.facts.server {
-            let view = self.handle.view.load_full();
-            match forward::place_read(consistency, &view) {
-                Where::Here => {
-                    return match self.trusted(view, consistency, deadline).await {
-                        Ok(view) => {
-                            let freshness = Freshness::of(&view, clock::now());
-                            let saved = Saved {
-                                index: view.applied,
-                                known_leader: freshness.known_leader,
-                                last_contact_ms: match consistency {
-                                    Consistency::Stale => {
-                                        freshness.last_contact.as_millis().try_into().unwrap_or(u64::MAX)
-                                    }
-                                    Consistency::Default | Consistency::Consistent => 0,
-                                },
-                            };
-                            Attempt::Done((saved, Pieces::written(move |writer| archive::pack(&view, writer))))
-                        }
-                        Err(why) => Attempt::Unserved(why),
-                    };
-                }
-                Where::There(leader) if hops < HOPS_MAX => vec![leader],
-                Where::There(_) => return Attempt::Unserved(Unserved::NoLeader),
-                Where::Nowhere(why) => return Attempt::Unserved(why),
+        let view = self.handle.view.load_full();
+        let servers = match self.whom(forward::place_read(consistency, &view), hops) {
+            Ok(Some(servers)) => servers,
+            Ok(None) => {
+                return match self.trusted(view, consistency, deadline).await {
+                    Ok(view) => Attempt::Done(saved(view, consistency)),
+                    Err(why) => Attempt::Unserved(why),
+                };
             }
-        } else {
-            self.servers()
+            Err(why) => return Attempt::Unserved(why),
         };
         let budget_ms = u64::try_from(patience(deadline).as_millis()).unwrap_or(u64::MAX);
         let asked = AskedToSave { consistency, hops: hops + 1, budget_ms };
@@ -165,4 +148,12 @@ impl Dispatcher {
             Pushed::Failed => Err(Reply::text(500, Unserved::NoLeader.to_string())),
         }
     }
+}
+
+/// A view as an archive that is written while it is read, and what is said of it.
+fn saved(view: Arc<View>, consistency: Consistency) -> (Saved, Pieces) {
+    let freshness = Freshness::of(&view, clock::now());
+    let (known_leader, last_contact_ms) = (freshness.known_leader, freshness.age_ms(consistency));
+    let saved = Saved { index: view.applied, known_leader, last_contact_ms };
+    (saved, Pieces::written(move |writer| archive::pack(&view, writer)))
 }
