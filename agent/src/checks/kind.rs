@@ -46,30 +46,27 @@ impl Kind {
         let (node, service, container) = (text("AliasNode")?, text("AliasService")?, text("DockerContainerID")?);
         let (url, tcp, udp) = (text("HTTP")?, text("TCP")?, text("UDP")?);
         let (grpc, h2ping, unit) = (text("GRPC")?, text("H2PING")?, text("OSService")?);
+        // All are read, whichever counts: what is of the wrong type is refused wherever it stands.
+        let (method, body, shell, header) = (text("Method")?, text("Body")?, text("Shell")?, header(object)?);
+        let disable_redirects = object.boolean("DisableRedirects")?;
+        let (tcp_tls, grpc_tls) = (object.boolean("TCPUseTLS")?, object.boolean("GRPCUseTLS")?);
+        let h2ping_tls = object.boolean("H2PingUseTLS")? || object.get("H2PingUseTLS").is_none();
         let kind = if !node.is_empty() || !service.is_empty() {
             Self::Alias { node, service }
         } else if !args.is_empty() && !container.is_empty() {
-            Self::Docker { container, shell: text("Shell")?, args }
+            Self::Docker { container, shell, args }
         } else if !args.is_empty() {
             Self::Script(ScriptCheck { args })
         } else if !url.is_empty() {
-            Self::Http(HttpCheck {
-                url,
-                method: text("Method")?,
-                header: header(object)?,
-                body: text("Body")?,
-                disable_redirects: object.boolean("DisableRedirects")?,
-                tls,
-            })
+            Self::Http(HttpCheck { url, method, header, body, disable_redirects, tls })
         } else if !tcp.is_empty() {
-            Self::Tcp(TcpCheck { address: tcp, use_tls: object.boolean("TCPUseTLS")?, tls })
+            Self::Tcp(TcpCheck { address: tcp, use_tls: tcp_tls, tls })
         } else if !udp.is_empty() {
             Self::Udp(UdpCheck { address: udp })
         } else if !grpc.is_empty() {
-            Self::Grpc { target: grpc, use_tls: object.boolean("GRPCUseTLS")?, tls }
+            Self::Grpc { target: grpc, use_tls: grpc_tls, tls }
         } else if !h2ping.is_empty() {
-            let use_tls = object.get("H2PingUseTLS").is_none() || object.boolean("H2PingUseTLS")?;
-            Self::H2ping { target: h2ping, use_tls, tls }
+            Self::H2ping { target: h2ping, use_tls: h2ping_tls, tls }
         } else if !unit.is_empty() {
             Self::OsService(unit)
         } else {

@@ -7,15 +7,17 @@ use crate::json::{BadField, Object};
 use crate::time::format_duration;
 use crate::view::{Health, Server};
 use lictor_catalog::{Autopilot, Command, Index};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 use uuid::Uuid;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "AutopilotConfiguration")]
 #[serde(rename_all = "PascalCase")]
-struct Configuration<'a> {
+pub(super) struct Configuration<'a> {
     cleanup_dead_servers: bool,
     last_contact_threshold: String,
     max_trailing_logs: u64,
@@ -123,15 +125,15 @@ fn ask(context: &Context<'_>, call: &Call, report: Report) -> Result<Plan, Reply
     Ok(if context.view.leading { Plan::Survey(Survey::Servers(report)) } else { Plan::Leader })
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct HealthReport<'a> {
+pub(super) struct HealthReport<'a> {
     healthy: bool,
     failure_tolerance: usize,
     servers: Vec<ServerHealth<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ServerHealth<'a> {
     #[serde(rename = "ID")]
@@ -149,9 +151,9 @@ struct ServerHealth<'a> {
     stable_since: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct StateReport<'a> {
+pub(super) struct StateReport<'a> {
     healthy: bool,
     failure_tolerance: usize,
     optimistic_failure_tolerance: usize,
@@ -160,7 +162,7 @@ struct StateReport<'a> {
     voters: Vec<Uuid>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ServerState<'a> {
     #[serde(rename = "ID")]

@@ -7,6 +7,7 @@ use crate::json::Object;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lictor_catalog::Query;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Bytes of a service's name in a certificate at most; a URI in it has no more than 2048 (SPIFFE ID, §2.3).
@@ -76,9 +77,10 @@ pub fn authorize(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Re
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Authorization")]
 #[serde(rename_all = "PascalCase")]
-struct Verdict {
+pub(super) struct Verdict {
     authorized: bool,
     reason: &'static str,
 }

@@ -6,13 +6,15 @@ use super::{Context, body, options, undecodable};
 use crate::json::Object;
 use lictor_catalog::model::DIMENSIONS;
 use lictor_catalog::{Command, Coordinate, NodeCoordinate, Query};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 /// One datacenter's servers.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DatacenterPlaces")]
 #[serde(rename_all = "PascalCase")]
-struct Datacenter<'a> {
+pub(super) struct Datacenter<'a> {
     datacenter: &'a str,
     #[serde(rename = "AreaID")]
     area_id: &'static str,

@@ -18,6 +18,7 @@ pub mod kv;
 pub mod lock;
 #[cfg(feature = "malformed")]
 pub(crate) mod malformed;
+pub mod openapi;
 pub mod operator;
 pub mod options;
 pub mod params;

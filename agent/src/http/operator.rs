@@ -3,17 +3,20 @@
 use super::call::{Act, Call, Method, Plan, Reply};
 use super::{Context, options, wire};
 use crate::view::Server;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "RaftConfiguration")]
 #[serde(rename_all = "PascalCase")]
-struct Configuration<'a> {
+pub(super) struct Configuration<'a> {
     servers: Vec<Peer<'a>>,
     index: u64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "RaftServer")]
 #[serde(rename_all = "PascalCase")]
 struct Peer<'a> {
     #[serde(rename = "ID")]

@@ -1,6 +1,6 @@
 //! `/v1/query/...`: prepared queries, and carrying them out.
 
-use super::call::{Call, Method, Plan, Reply, WriteAnswer};
+use super::call::{Call, Plan, Reply, WriteAnswer};
 use super::{Context, body, options, session, undecodable};
 use crate::json::{BadField, Object};
 use crate::local::validate_meta;
@@ -31,7 +31,7 @@ pub fn create(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply
 /// The id in the path counts, not the one in the body.
 pub fn update(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     options::here(context, call)?;
-    let id = writable(call, rest)?;
+    let id = writable(rest)?;
     let value = body(call)?;
     let object = Object::of(&value).map_err(undecodable)?;
     let query = Box::new(PreparedQuery { id, ..definition(&object)? });
@@ -40,26 +40,24 @@ pub fn update(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Re
 
 pub fn delete(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
     options::here(context, call)?;
-    let id = writable(call, rest)?;
+    let id = writable(rest)?;
     Ok(Plan::Write(Command::Prepared(PreparedCommand::Delete(id)), WriteAnswer::Empty))
 }
 
-/// A query by its id; `<id or name>/execute` carries one out, `<id or name>/explain` shows what would be carried out.
-pub fn get(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
-    if let Some(name) = rest.strip_suffix("/execute") {
-        return execute(context, call, present(name)?);
-    }
-    if let Some(name) = rest.strip_suffix("/explain") {
-        return options::read_now(context, call, Query::Explain { name: present(name)?.to_owned() });
-    }
+pub fn get(context: &Context<'_>, call: &Call, id: &str) -> Result<Plan, Reply> {
     // No query has the nil id, so what is no id finds none.
-    options::read(context, call, Query::PreparedQuery { id: session::id(present(rest)?).unwrap_or_default() })
+    options::read(context, call, Query::PreparedQuery { id: session::id(present(id)?).unwrap_or_default() })
 }
 
-fn execute(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
+/// What would be carried out.
+pub fn explain(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
+    options::read_now(context, call, Query::Explain { name: present(name)?.to_owned() })
+}
+
+pub fn execute(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
     let given = |name: &str| call.params.get(name).filter(|text| !text.is_empty());
     let execution = Execution {
-        name: name.to_owned(),
+        name: present(name)?.to_owned(),
         near: given("near").unwrap_or_default().to_owned(),
         agent: context.asked(call).to_string(),
         source: call.source,
@@ -93,11 +91,7 @@ fn present(rest: &str) -> Result<&str, Reply> {
 }
 
 /// The id of the query that is to be changed.
-fn writable(call: &Call, rest: &str) -> Result<Uuid, Reply> {
-    if rest.ends_with("/execute") || rest.ends_with("/explain") {
-        let refusal = Reply::text(405, format!("method {} not allowed", call.method.as_str()));
-        return Err(refusal.with("allow", format!("OPTIONS,{}", Method::Get.as_str())));
-    }
+fn writable(rest: &str) -> Result<Uuid, Reply> {
     let missing = || Reply::text(500, format!("Cannot modify non-existent prepared query: '{rest}'"));
     session::id(present(rest)?).ok_or_else(missing)
 }

@@ -120,16 +120,6 @@ pub(super) fn node(object: &Object<'_>) -> Result<Node, Bad> {
     Ok(Node { id: node_id(object)?, ..read_node(object, "Meta")? })
 }
 
-/// A service that is to be on this node.
-pub(super) fn service(object: &Object<'_>, node: &NodeName) -> Result<Service, Bad> {
-    complete_service(read_service(object)?, node)
-}
-
-/// A check of this node, or of something on it.
-pub(super) fn check(object: &Object<'_>, node: &NodeName) -> Result<Check, Bad> {
-    complete_check(read_check(object)?, node)
-}
-
 /// A node's id, if it has one.
 pub(super) fn node_id(object: &Object<'_>) -> Result<Option<Uuid>, Bad> {
     let id = object.string("ID")?;
@@ -147,7 +137,10 @@ fn read_node(object: &Object<'_>, meta: &str) -> Result<Node, Bad> {
     })
 }
 
-fn read_service(object: &Object<'_>) -> Result<Service, Bad> {
+/// A service, decoded and not judged.
+pub(super) fn read_service(object: &Object<'_>) -> Result<Service, Bad> {
+    // Transactions compare it; everywhere it has to be a number.
+    object.number("ModifyIndex", u64::MAX)?;
     let word = object.string("Kind")?;
     let kind = ServiceKind::parse(&word).ok_or(Bad::Kind(word))?;
     let weights = match object.object("Weights")? {
@@ -192,7 +185,8 @@ fn read_addresses(object: &Object<'_>) -> Result<BTreeMap<String, ServiceAddress
     addresses.iter().map(one).collect()
 }
 
-fn complete_service(service: Service, node: &NodeName) -> Result<Service, Bad> {
+/// A service that is to be on this node.
+pub(super) fn complete_service(service: Service, node: &NodeName) -> Result<Service, Bad> {
     if service.name.is_empty() {
         return Err(Bad::NoServiceName);
     }
@@ -203,7 +197,10 @@ fn complete_service(service: Service, node: &NodeName) -> Result<Service, Bad> {
     Ok(Service { id, node: node.clone(), ..service })
 }
 
-fn read_check(object: &Object<'_>) -> Result<Check, Bad> {
+/// A check, decoded and not judged.
+pub(super) fn read_check(object: &Object<'_>) -> Result<Check, Bad> {
+    // Transactions compare it; everywhere it has to be a number.
+    object.number("ModifyIndex", u64::MAX)?;
     let status = match object.string("Status")?.as_str() {
         "" => Status::Critical,
         word => Status::parse(word).ok_or(Bad::Status)?,
@@ -269,7 +266,8 @@ fn kind_of(definition: &CheckDefinition) -> &'static str {
     .map_or("", |(_, kind)| kind)
 }
 
-fn complete_check(check: Check, node: &NodeName) -> Result<Check, Bad> {
+/// A check of this node, or of something on it.
+pub(super) fn complete_check(check: Check, node: &NodeName) -> Result<Check, Bad> {
     if check.node.is_empty() || check.node.eq_ignore_ascii_case(node) {
         let id = if check.id.is_empty() { CheckId::from(check.name.as_str()) } else { check.id };
         if id.is_empty() {

@@ -191,25 +191,29 @@ fn named(name: String, what: &'static str) -> Result<String, Unfit> {
 fn on_node(op: &Object<'_>) -> Result<TxnOp, Wrong> {
     let row = row(op, "Node")?;
     let verb = verb(op, &row, "Node")?;
-    let (id, name) = (registration::node_id(&row)?, row.string("Node")?);
-    if name.is_empty() && !(matches!(verb, Verb::Get) && id.is_some()) {
+    let node = registration::node(&row)?;
+    if node.name.is_empty() && !(matches!(verb, Verb::Get) && node.id.is_some()) {
         return Err(Unfit::Nameless("node").into());
     }
     Ok(match verb {
-        Verb::Get => TxnOp::Look(TxnLook::Node(id, name.into())),
-        Verb::Put(index) => TxnOp::Put(TxnPut::Node(Box::new(registration::node(&row)?)), index),
-        Verb::Remove(index) => TxnOp::Remove(Deregister::Node(name.into()), index),
+        Verb::Get => TxnOp::Look(TxnLook::Node(node.id, node.name)),
+        Verb::Put(index) => TxnOp::Put(TxnPut::Node(Box::new(node)), index),
+        Verb::Remove(index) => TxnOp::Remove(Deregister::Node(node.name), index),
     })
 }
 
 fn on_service(op: &Object<'_>) -> Result<TxnOp, Wrong> {
     let row = row(op, "Service")?;
     let verb = verb(op, &row, "Service")?;
+    // The whole row is decoded, also where only its name counts: what is of the wrong type is refused wherever it stands.
+    let service = registration::read_service(&row)?;
     let (node, id) = (op.string("Node")?, first(&row, ["ID", "Service"])?);
     let (node, id) = (named(node, "node")?, named(id, "service name or ID")?);
     Ok(match verb {
         Verb::Get => TxnOp::Look(TxnLook::Service(node.into(), id.into())),
-        Verb::Put(index) => TxnOp::Put(TxnPut::Service(Box::new(registration::service(&row, &node.into())?)), index),
+        Verb::Put(index) => {
+            TxnOp::Put(TxnPut::Service(Box::new(registration::complete_service(service, &node.into())?)), index)
+        }
         Verb::Remove(index) => TxnOp::Remove(Deregister::Service(node.into(), id.into()), index),
     })
 }
@@ -217,11 +221,14 @@ fn on_service(op: &Object<'_>) -> Result<TxnOp, Wrong> {
 fn on_check(op: &Object<'_>) -> Result<TxnOp, Wrong> {
     let row = row(op, "Check")?;
     let verb = verb(op, &row, "Check")?;
+    let check = registration::read_check(&row)?;
     let (node, id) = (row.string("Node")?, first(&row, ["CheckID", "Name"])?);
     let (node, id) = (named(node, "node")?, named(id, "check name or CheckID")?);
     Ok(match verb {
         Verb::Get => TxnOp::Look(TxnLook::Check(node.into(), id.into())),
-        Verb::Put(index) => TxnOp::Put(TxnPut::Check(Box::new(registration::check(&row, &node.into())?)), index),
+        Verb::Put(index) => {
+            TxnOp::Put(TxnPut::Check(Box::new(registration::complete_check(check, &node.into())?)), index)
+        }
         Verb::Remove(index) => TxnOp::Remove(Deregister::Check(node.into(), id.into()), index),
     })
 }

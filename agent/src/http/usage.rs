@@ -4,16 +4,18 @@ use super::call::{Call, Plan, Reply};
 use super::{Context, options, wire};
 use lictor_catalog::Store;
 use lictor_catalog::model::ServiceKind;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "UsageReport")]
 #[serde(rename_all = "PascalCase")]
-struct Report<'a> {
+pub(super) struct Report<'a> {
     usage: BTreeMap<&'a str, Usage>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Usage {
     nodes: usize,
@@ -25,7 +27,8 @@ struct Usage {
 }
 
 /// All of them are always there.
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
+#[schemars(rename = "MeshInstances")]
 #[serde(rename_all = "kebab-case")]
 struct Instances {
     connect_proxy: u64,

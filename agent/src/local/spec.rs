@@ -46,7 +46,7 @@ impl ServiceSpec {
             meta: object.string_map("Meta")?,
             weights: weights(&object)?,
             enable_tag_override: object.boolean("EnableTagOverride")?,
-            proxy: object.get("Proxy").map(Value::to_string).unwrap_or_default(),
+            proxy: proxy(&object)?,
             connect: connect(&object)?,
             locality: locality(&object)?,
             ..Service::default()
@@ -105,6 +105,11 @@ fn with_default_tagged_addresses(mut service: Service) -> Service {
             .or_insert_with(|| ServiceAddress { address: service.address.clone(), port: service.port });
     }
     service
+}
+
+/// The settings as they were given.
+fn proxy(object: &Object<'_>) -> Result<String, BadField> {
+    Ok(object.object("Proxy")?.and_then(|_| object.get("Proxy")).map(Value::to_string).unwrap_or_default())
 }
 
 fn weights(object: &Object<'_>) -> Result<Weights, SpecError> {

@@ -362,10 +362,9 @@ fn rows(begun_ms: u64, figures: &[Sample], counts: Counts) -> Report {
     Report { begun_ms, gauges: Vec::new(), counters, samples }
 }
 
-/// `/v1/kv/` is `v1.kv._`, as Consul labels it.
+/// `/v1/kv/{key}` is `v1.kv._`, as Consul labels it.
 fn path(route: &Route) -> String {
-    let path = route.pattern.trim_start_matches('/').replace('/', ".");
-    if path.ends_with('.') { path + "_" } else { path }
+    route.pattern.path("_").trim_start_matches('/').replace('/', ".")
 }
 
 /// Ends an interval whenever the wall clock passes a multiple of ten seconds, until the task is dropped.
@@ -402,7 +401,7 @@ mod tests {
         let meter = Meter::default();
         let (view, local, facts) = (View::default(), LocalView::default(), crate::http::test_facts());
         let context = &Context { view: &view, local: &local, facts: &facts, now: Instant(0) };
-        let kv = ROUTES.iter().find(|route| route.pattern == "/v1/kv/").expect("a route");
+        let kv = ROUTES.iter().find(|route| route.pattern.template() == "/v1/kv/{key}").expect("a route");
         meter.served(kv, Duration::from_millis(2));
         meter.served(kv, Duration::from_millis(4));
         meter.count(Event::UdpSent, 100);

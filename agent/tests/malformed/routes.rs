@@ -71,12 +71,12 @@ fn every_endpoint_answers_whatever_it_is_asked() {
     let decoder = DECODERS.iter().find(|decoder| decoder.name == "http_call").unwrap();
     let mut accepted = 0;
     for route in ROUTES {
-        let ids = if route.pattern.ends_with('/') { IDS } else { &IDS[..1] };
+        let ids = if route.pattern.id().is_some() { IDS } else { &IDS[..1] };
         let bodies = if route.body == Body::None { &BODIES[..1] } else { BODIES };
         for id in ids {
             for query in QUERIES {
                 for body in bodies {
-                    let call = format!("{} {}{id}{query}\n\n{body}", route.method.as_str(), route.pattern);
+                    let call = format!("{} {}{query}\n\n{body}", route.method.as_str(), route.pattern.path(id));
                     accepted += usize::from(measured(decoder, call.as_bytes()).is_ok());
                 }
             }

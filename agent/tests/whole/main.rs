@@ -16,6 +16,7 @@ mod faces;
 mod faults;
 mod lock_command;
 mod locks;
+mod openapi;
 mod operate;
 mod prepared;
 mod road;

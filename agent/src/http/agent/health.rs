@@ -4,11 +4,13 @@ use crate::http::Context;
 use crate::http::call::{Call, Plan, Reply};
 use crate::http::wire::{self, AgentService, WireCheck};
 use lictor_catalog::{Check, Service, Status};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ServiceHealth")]
 #[serde(rename_all = "PascalCase")]
-struct Fare<'a> {
+pub(in crate::http) struct Fare<'a> {
     aggregated_status: &'static str,
     service: Option<AgentService<'a>>,
     checks: Option<Vec<WireCheck<'a>>>,

@@ -5,6 +5,7 @@ use crate::http::Context;
 use crate::http::call::{Call, Plan, Reply};
 use crate::http::wire::{self, WireCoordinate, WireMember};
 use crate::view::{CONSUL_LEVEL, VERSION};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -13,9 +14,10 @@ use uuid::Uuid;
 /// Builds are reproducible and carry no date; Consul's own undated builds show this one.
 const BUILD_DATE: &str = "1970-01-01T00:00:01Z";
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Agent")]
 #[serde(rename_all = "PascalCase")]
-struct Identity<'a> {
+pub(in crate::http) struct Identity<'a> {
     config: Config<'a>,
     debug_config: &'a Value,
     /// `null` when coordinates are off.
@@ -25,7 +27,8 @@ struct Identity<'a> {
     meta: &'a BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "AgentConfig")]
 #[serde(rename_all = "PascalCase")]
 struct Config<'a> {
     datacenter: &'a str,
@@ -39,8 +42,8 @@ struct Config<'a> {
     build_date: &'static str,
 }
 
-#[derive(Serialize)]
-struct Version {
+#[derive(JsonSchema, Serialize)]
+pub(in crate::http) struct Version {
     #[serde(rename = "SHA")]
     sha: String,
     #[serde(rename = "BuildDate")]

@@ -4,12 +4,13 @@ use super::is_zero;
 use super::service::{Addresses, Proxy, WireConnect, WireLocality, WireWeights};
 use crate::gossip::Member;
 use lictor_catalog::Service;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A service of this agent.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AgentService<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -90,7 +91,8 @@ impl<'a> AgentService<'a> {
 }
 
 /// A member. The protocol numbers are those of the Serf that clients know.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Member")]
 #[serde(rename_all = "PascalCase")]
 pub struct WireMember<'a> {
     name: &'a str,

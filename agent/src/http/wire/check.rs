@@ -3,11 +3,13 @@
 use super::go::Span;
 use super::is_false;
 use lictor_catalog::model::{Check, CheckDefinition};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A check; from the agent's own state its indexes are 0.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Check")]
 #[serde(rename_all = "PascalCase")]
 pub struct WireCheck<'a> {
     node: &'a str,
@@ -82,7 +84,10 @@ impl WireCheck<'_> {
 /// `{}`, or what an external monitor was told; zero fields are left out.
 struct Definition<'a>(Option<&'a CheckDefinition>);
 
-#[derive(Serialize)]
+shown_as!(Definition<'_>, WireDefinition<'_>);
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ProbeShown")]
 #[serde(rename_all = "PascalCase")]
 struct WireDefinition<'a> {
     #[serde(skip_serializing_if = "Span::is_zero")]

@@ -5,12 +5,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lictor_catalog::Authority;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use uuid::Uuid;
 
 /// `agent/connect/ca/leaf`; from the leader, still without the private key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Leaf {
     pub serial_number: String,
@@ -28,9 +29,10 @@ pub struct Leaf {
 }
 
 /// `connect/ca/roots`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Roots")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireRoots {
+pub(in crate::http) struct WireRoots {
     #[serde(rename = "ActiveRootID")]
     active_root_id: String,
     trust_domain: String,
@@ -48,7 +50,8 @@ impl WireRoots {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Root")]
 #[serde(rename_all = "PascalCase")]
 struct WireRoot {
     #[serde(rename = "ID")]
@@ -94,9 +97,10 @@ impl From<&Authority> for WireRoot {
 }
 
 /// `connect/ca/configuration`. The spans are those that certificates are made with.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "CertificateConfiguration")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireConfiguration {
+pub(in crate::http) struct WireConfiguration {
     provider: &'static str,
     config: Lives,
     state: Option<()>,
@@ -105,7 +109,8 @@ pub(super) struct WireConfiguration {
     modify_index: u64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "CertificateLives")]
 struct Lives {
     #[serde(rename = "IntermediateCertTTL")]
     intermediate: &'static str,

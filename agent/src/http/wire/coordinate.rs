@@ -1,10 +1,12 @@
 //! Coordinates.
 
 use lictor_catalog::{Coordinate, NodeCoordinate};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A place.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Coordinate")]
 #[serde(rename_all = "PascalCase")]
 pub struct WireCoordinate<'a> {
     vec: &'a [f64],
@@ -25,7 +27,8 @@ impl<'a> From<&'a Coordinate> for WireCoordinate<'a> {
 }
 
 /// A node and its place. There are no segments.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Place")]
 #[serde(rename_all = "PascalCase")]
 pub struct WirePlace<'a> {
     node: &'a str,

@@ -4,12 +4,14 @@ use super::kv::Blob;
 use super::{Each, Encoded, go};
 use crate::gossip::{Announcement, UserEvent};
 use crate::http::call::Encoding;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Event")]
 #[serde(rename_all = "PascalCase")]
-struct WireEvent<'a> {
+pub(in crate::http) struct WireEvent<'a> {
     #[serde(rename = "ID")]
     id: Uuid,
     name: &'a str,

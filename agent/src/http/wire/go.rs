@@ -94,6 +94,8 @@ impl Serialize for Span {
     }
 }
 
+shown_as!(Span, String);
+
 impl Span {
     pub(super) const fn is_zero(&self) -> bool {
         self.0.is_zero()

@@ -3,12 +3,14 @@
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use lictor_catalog::{KvEntry, Sequencer};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Key")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireKv<'a> {
+pub(in crate::http) struct WireKv<'a> {
     lock_index: u64,
     key: &'a str,
     flags: u64,
@@ -20,9 +22,10 @@ pub(super) struct WireKv<'a> {
 }
 
 /// `lock/sequencer`: the sequencer, and what it says in parts.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Sequencer")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireSequencer<'a> {
+pub(in crate::http) struct WireSequencer<'a> {
     sequencer: String,
     key: &'a str,
     lock_index: u64,
@@ -49,6 +52,8 @@ impl Serialize for Blob<'_> {
         serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
     }
 }
+
+shown_as!(Blob<'_>, Option<String>);
 
 impl<'a> From<KvEntry<'a>> for WireKv<'a> {
     fn from(entry: KvEntry<'a>) -> Self {

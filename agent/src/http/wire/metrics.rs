@@ -2,12 +2,13 @@
 
 use super::date::go_date;
 use crate::metrics::{INTERVAL, Report, Row, Sample, Telemetry};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The whole of `agent/metrics`. Rows are sorted by name.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metrics<'a> {
     timestamp: String,
@@ -19,7 +20,7 @@ pub struct Metrics<'a> {
 
 type Labels<'a> = BTreeMap<&'static str, &'a str>;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Gauge<'a> {
     name: String,
@@ -27,7 +28,7 @@ struct Gauge<'a> {
     labels: Labels<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Aggregate<'a> {
     name: String,

@@ -3,6 +3,25 @@
 //!
 //! [`encode`] is the one way from rows to bytes: plain reads and blocking ones use it alike.
 
+/// Describes what is serialised by hand, and looks like another type.
+macro_rules! shown_as {
+    ($shape:ty, $other:ty) => {
+        impl schemars::JsonSchema for $shape {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <$other as schemars::JsonSchema>::schema_name()
+            }
+
+            fn json_schema(schemas: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemas.subschema_for::<$other>()
+            }
+        }
+    };
+}
+
 mod agent;
 mod check;
 mod connect;
@@ -24,14 +43,22 @@ mod txn;
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
 pub use connect::{Leaf, hexadecimal, pem, service_uri};
+pub(super) use connect::{WireConfiguration, WireRoots};
 pub use coordinate::{WireCoordinate, WirePlace};
 pub use date::rfc3339;
+pub(super) use event::WireEvent;
 pub use event::{events, fired};
 pub use gzip::gzip;
 pub use hash::content_hash;
+pub(super) use kv::{WireKv, WireSequencer};
 pub use metrics::{Metrics, prometheus};
+pub(super) use node::WireNode;
+pub(super) use prepared::{WireExecuted, WireExplained, WireQuery};
 pub use rows::encode;
+pub(super) use rows::{HealthEntry, NodeList, NodeMap};
+pub(super) use service::CatalogService;
 pub use session::{WireId, WireSession};
+pub(super) use txn::WireTxn;
 pub use txn::{transaction, transaction_failed};
 
 use super::Context;

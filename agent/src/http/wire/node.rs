@@ -1,6 +1,7 @@
 //! A node as the catalog shows it.
 
 use lictor_catalog::Node;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -17,6 +18,8 @@ impl Serialize for NodeId {
     }
 }
 
+shown_as!(NodeId, String);
+
 /// Written as `null` when empty, as Go writes a map that was never made.
 pub(super) struct OrNull<'a>(pub(super) &'a BTreeMap<String, String>);
 
@@ -26,9 +29,12 @@ impl Serialize for OrNull<'_> {
     }
 }
 
-#[derive(Serialize)]
+shown_as!(OrNull<'_>, Option<BTreeMap<String, String>>);
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Node")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireNode<'a> {
+pub(in crate::http) struct WireNode<'a> {
     #[serde(rename = "ID")]
     id: NodeId,
     node: &'a str,

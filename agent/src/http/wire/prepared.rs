@@ -3,18 +3,21 @@
 use super::rows::HealthEntry;
 use lictor_catalog::model::{Failover, FailoverTarget, ServiceQuery};
 use lictor_catalog::{Executed, Instance, PreparedQuery};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// In `query` and `query/<id>`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Query")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireQuery<'a> {
+pub(in crate::http) struct WireQuery<'a> {
     #[serde(rename = "ID")]
     id: Uuid,
     name: &'a str,
     #[serde(serialize_with = "or_empty")]
+    #[schemars(with = "String")]
     session: Option<Uuid>,
     token: &'a str,
     template: WireTemplate<'a>,
@@ -25,7 +28,8 @@ pub(super) struct WireQuery<'a> {
     modify_index: u64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "QueryTemplate")]
 #[serde(rename_all = "PascalCase")]
 struct WireTemplate<'a> {
     r#type: &'static str,
@@ -33,7 +37,8 @@ struct WireTemplate<'a> {
     remove_empty_tags: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "QueryService")]
 #[serde(rename_all = "PascalCase")]
 struct WireServiceQuery<'a> {
     service: &'a str,
@@ -48,7 +53,8 @@ struct WireServiceQuery<'a> {
     connect: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Failover")]
 #[serde(rename_all = "PascalCase")]
 struct WireFailover<'a> {
     nearest_n: u32,
@@ -56,14 +62,16 @@ struct WireFailover<'a> {
     targets: Option<Vec<WireTarget<'a>>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "FailoverTarget")]
 #[serde(rename_all = "PascalCase")]
 struct WireTarget<'a> {
     peer: &'a str,
     datacenter: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Dns")]
 struct WireDns<'a> {
     #[serde(rename = "TTL")]
     ttl: &'a str,
@@ -139,16 +147,18 @@ impl<'a> From<&'a ServiceQuery> for WireServiceQuery<'a> {
 }
 
 /// `query/<name>/explain`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Explained")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireExplained<'a> {
+pub(in crate::http) struct WireExplained<'a> {
     pub(super) query: WireQuery<'a>,
 }
 
 /// `query/<name>/execute`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Executed")]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct WireExecuted<'a> {
+pub(in crate::http) struct WireExecuted<'a> {
     service: &'a str,
     nodes: HealthEntries<'a>,
     #[serde(rename = "DNS")]
@@ -165,6 +175,8 @@ impl<'a> WireExecuted<'a> {
         Self { service, nodes: HealthEntries { instances, datacenter }, dns, datacenter, failovers: 0 }
     }
 }
+
+shown_as!(HealthEntries<'_>, Vec<HealthEntry<'_>>);
 
 struct HealthEntries<'a> {
     instances: &'a [Instance],

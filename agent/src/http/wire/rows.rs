@@ -15,9 +15,10 @@ use bytes::Bytes;
 use lictor_catalog::model::{Check, KvEntry, KvRow, Service};
 use lictor_catalog::query::Instance;
 use lictor_catalog::{Query, Rows};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Bytes that a node, a service or a check takes, roughly: a guess that saves moving the buffer while it grows.
@@ -179,12 +180,15 @@ fn raw(entry: &KvEntry<'_>) -> Encoded {
 }
 
 /// `catalog/node`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "NodeWithServices")]
 #[serde(rename_all = "PascalCase")]
-struct NodeMap<'a> {
+pub(in crate::http) struct NodeMap<'a> {
     node: WireNode<'a>,
     services: ServiceMap<'a>,
 }
+
+shown_as!(ServiceMap<'_>, BTreeMap<String, WireService<'_>>);
 
 struct ServiceMap<'a>(&'a [Arc<Service>]);
 
@@ -195,11 +199,13 @@ impl Serialize for ServiceMap<'_> {
 }
 
 /// `catalog/node-services`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "NodeWithServiceList")]
 #[serde(rename_all = "PascalCase")]
-struct NodeList<'a> {
+pub(in crate::http) struct NodeList<'a> {
     node: Option<WireNode<'a>>,
     #[serde(serialize_with = "service_list")]
+    #[schemars(with = "Vec<WireService<'_>>")]
     services: &'a [Arc<Service>],
 }
 
@@ -208,9 +214,9 @@ fn service_list<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Res
 }
 
 /// An instance in `health/service`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct HealthEntry<'a> {
+pub(in crate::http) struct HealthEntry<'a> {
     node: WireNode<'a>,
     service: WireService<'a>,
     checks: CheckList<'a>,
@@ -222,6 +228,8 @@ impl<'a> HealthEntry<'a> {
         Self { node: WireNode::of(node, datacenter), service: WireService::of(service), checks: CheckList(checks) }
     }
 }
+
+shown_as!(CheckList<'_>, Vec<WireCheck<'_>>);
 
 struct CheckList<'a>(&'a [Arc<Check>]);
 

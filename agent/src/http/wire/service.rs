@@ -6,11 +6,13 @@ use super::node::{NodeId, OrNull};
 use lictor_catalog::Node;
 use lictor_catalog::model::{Connect, Locality, Service, ServiceAddress, Weights};
 use lictor_catalog::query::Instance;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, JsonSchema, Serialize)]
+#[schemars(rename = "Weights")]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct WireWeights {
     pub(super) passing: u16,
@@ -24,7 +26,8 @@ impl From<Weights> for WireWeights {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Address")]
 #[serde(rename_all = "PascalCase")]
 struct WireAddress<'a> {
     address: &'a str,
@@ -48,8 +51,12 @@ impl Serialize for Addresses<'_> {
     }
 }
 
+shown_as!(Addresses<'_>, BTreeMap<String, WireAddress<'_>>);
+
 /// A proxy's settings as they were given; for a service that is no proxy, the shape of Go's empty struct.
 pub(super) struct Proxy<'a>(pub(super) &'a str);
+
+shown_as!(Proxy<'_>, BTreeMap<String, serde_json::Value>);
 
 /// What Go writes for a proxy configuration that nobody filled in.
 const NO_PROXY: &str = r#"{"Mode":"","MeshGateway":{},"Expose":{}}"#;
@@ -78,7 +85,8 @@ impl Serialize for Proxy<'_> {
 #[derive(Serialize)]
 pub(super) struct Empty {}
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Connect")]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct WireConnect {
     #[serde(skip_serializing_if = "is_false")]
@@ -92,7 +100,8 @@ impl From<Connect> for WireConnect {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Locality")]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct WireLocality<'a> {
     region: &'a str,
@@ -107,7 +116,8 @@ impl<'a> From<&'a Locality> for WireLocality<'a> {
 }
 
 /// A service under its node, or beside its checks.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Service")]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct WireService<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -185,9 +195,9 @@ impl<'a> WireService<'a> {
 }
 
 /// An instance spread out: its node's fields, then its own with `Service` before their names.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CatalogService<'a> {
+pub(in crate::http) struct CatalogService<'a> {
     #[serde(rename = "ID")]
     id: NodeId,
     node: &'a str,

@@ -2,11 +2,13 @@
 
 use lictor_catalog::Session;
 use lictor_catalog::model::ServiceCheck;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 /// In `session/...`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Session")]
 pub struct WireSession<'a> {
     #[serde(rename = "ID")]
     id: Uuid,
@@ -24,6 +26,7 @@ pub struct WireSession<'a> {
     #[serde(rename = "NodeChecks")]
     node_checks: Vec<&'a str>,
     #[serde(rename = "ServiceChecks", serialize_with = "or_null")]
+    #[schemars(with = "Option<Vec<WireServiceCheck<'_>>>")]
     service_checks: &'a [ServiceCheck],
     #[serde(rename = "CreateIndex")]
     create_index: u64,
@@ -49,23 +52,26 @@ impl<'a> From<&'a Session> for WireSession<'a> {
     }
 }
 
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ServiceCheck")]
+struct WireServiceCheck<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    #[serde(rename = "Namespace")]
+    namespace: &'a str,
+}
+
 /// Clients compare it: no checks are `null`, not `[]`.
 fn or_null<S: Serializer>(checks: &&[ServiceCheck], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        #[serde(rename = "ID")]
-        id: &'a str,
-        #[serde(rename = "Namespace")]
-        namespace: &'a str,
-    }
     if checks.is_empty() {
         return serializer.serialize_none();
     }
-    serializer.collect_seq(checks.iter().map(|check| Shown { id: &check.id, namespace: &check.namespace }))
+    serializer.collect_seq(checks.iter().map(|check| WireServiceCheck { id: &check.id, namespace: &check.namespace }))
 }
 
 /// The answer to `session/create`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Id")]
 pub struct WireId {
     #[serde(rename = "ID")]
     pub id: Uuid,

@@ -7,17 +7,20 @@ use super::service::WireService;
 use super::{Encoded, go};
 use crate::http::answer;
 use lictor_catalog::{Index, KvEntry, TxnResult, TxnRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One of the two is `null`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Transaction")]
 #[serde(rename_all = "PascalCase")]
-struct WireTxn<'a> {
+pub(in crate::http) struct WireTxn<'a> {
     results: Option<Vec<WireRow<'a>>>,
     errors: Option<Vec<WireFailure>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TransactionRow")]
 enum WireRow<'a> {
     #[serde(rename = "KV")]
     Kv(WireKv<'a>),
@@ -26,7 +29,8 @@ enum WireRow<'a> {
     Check(WireCheck<'a>),
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TransactionFailure")]
 #[serde(rename_all = "PascalCase")]
 struct WireFailure {
     op_index: usize,

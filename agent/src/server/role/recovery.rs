@@ -16,6 +16,7 @@ use crate::server::tags::ServerTags;
 use crate::server::voters::keeps_quorum;
 use crate::time::Instant;
 use lictor_catalog::{Entry, Store};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 const LEADERLESS: Duration = Duration::from_secs(10);
 
 /// What a recovery would do, for the operator to read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Prospect {
     /// The voters that are given up.
