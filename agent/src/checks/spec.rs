@@ -286,6 +286,19 @@ mod tests {
             ),
             (json!([]), "Request decode failed: expected a JSON object, got a list"),
             (json!({"Name": 1, "TTL": "1s"}), "Request decode failed: Name: expected a string, got a number"),
+            // Also where another kind is meant.
+            (
+                json!({"Name": "a", "TTL": "1s", "Method": 1}),
+                "Request decode failed: Method: expected a string, got a number",
+            ),
+            (
+                json!({"Name": "a", "TTL": "1s", "TCPUseTLS": "no"}),
+                "Request decode failed: TCPUseTLS: expected a boolean, got a string",
+            ),
+            (
+                json!({"Name": "a", "TTL": "1s", "Header": {"x": [1]}}),
+                "Request decode failed: x: expected a list of strings, got a number",
+            ),
         ] {
             assert_eq!(refused(&body), text, "{body}");
         }

@@ -194,6 +194,12 @@ const UNRUNNABLE: Other = words(500, "Scripts are disabled, or the definition ca
 const TTL: &[Other] = &[ABSENT, words(500, "It is no TTL check.")];
 const STALE_SEQUENCER: Other = words(409, "The lock of the sequencer is no longer held; the text names the holder.");
 
+const UNDONE: Other = Other {
+    status: 409,
+    text: "Nothing was done: what failed, or in words that the lock of the sequencer is no longer held.",
+    answers: &[json::<WireTxn<'_>>(), TEXT],
+};
+
 /// Every endpoint. Methods of one pattern stand together, in the order in which `Allow` names them.
 pub static ROUTES: &[Route] = &[
     get("/v1/openapi.json", Open, Agent, openapi::serve).says("This document", &[], one::<BTreeMap<String, Value>>()),
@@ -301,11 +307,7 @@ pub static ROUTES: &[Route] = &[
     change(Method::Put, "/v1/txn", Filtered, Body::Transaction, txn::put)
         .says("Several operations, all or none", &[p::FRESH, p::FENCE], one::<WireTxn<'_>>())
         .reads(json::<Vec<b::Operation>>())
-        .or(&[Other {
-            status: 409,
-            text: "Nothing was done: this is what failed, or the lock of the sequencer is no longer held.",
-            body: Some(json::<WireTxn<'_>>()),
-        }]),
+        .or(&[UNDONE]),
     get("/v1/catalog/datacenters", Open, Catalog, catalog::datacenters).says(
         "The datacenters that are known",
         &[],

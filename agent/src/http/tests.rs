@@ -597,6 +597,10 @@ fn mistakes_are_answered_in_consuls_words() {
         ("PUT /v1/catalog/register\n", "400 Request decode failed: EOF"),
         ("PUT /v1/catalog/register\n[]", "400 Request decode failed: expected a JSON object, got a list"),
         ("PUT /v1/catalog/register\n{\"Node\":1}", "400 Request decode failed: Node: expected a string, got a number"),
+        (
+            "PUT /v1/catalog/register\n{\"Node\":\"n\",\"Address\":\"a\",\"Service\":{\"Service\":\"s\",\"ModifyIndex\":\"1\"}}",
+            "400 Request decode failed: ModifyIndex: expected a number, got a string",
+        ),
         ("PUT /v1/catalog/register\n{}", "500 Must provide node"),
         ("PUT /v1/catalog/register\n{\"Node\":\"n\"}", "500 Must provide address if SkipNodeUpdate is not set"),
         (

@@ -270,6 +270,7 @@ mod tests {
                 json!({"Name": "a", "Check": {"HTTP": "x"}}),
                 "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
             ),
+            (json!({"Name": "a", "Proxy": "x"}), "Request decode failed: Proxy: expected an object, got a string"),
             (
                 json!({"Name": "a", "SocketPath": "/x", "Port": 1}),
                 "Validation failed: SocketPath \"/x\" excludes Address and Port; leave either out",

@@ -80,12 +80,8 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let pretty = answers.iter().any(|content| matches!(content, Content::Json(_))).then_some(&PRETTY);
     let query = params.iter().copied().flatten().chain(pretty).map(|param: &Param| param.shown("query"));
     let mut responses = Map::from_iter([("200".to_owned(), response("It is done.", answers, &mut schemas.written))]);
-    for Other { status, text, body } in others {
-        let shown = match body {
-            Some(body) => response(text, &[*body], &mut schemas.written),
-            None => response(text, &[super::TEXT], &mut schemas.written),
-        };
-        responses.insert(status.to_string(), shown);
+    for Other { status, text, answers } in others {
+        responses.insert(status.to_string(), response(text, answers, &mut schemas.written));
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Error"}));
     let mut operation = json!({

@@ -51,8 +51,8 @@ pub type Make = fn(&mut SchemaGenerator) -> Schema;
 pub struct Other {
     pub status: u16,
     pub text: &'static str,
-    /// What the body is; words unless said.
-    pub body: Option<Content>,
+    /// What the body is; several where it depends on what went wrong.
+    pub answers: &'static [Content],
 }
 
 /// JSON of the shape that this type has.
@@ -76,13 +76,13 @@ pub const fn list<T: JsonSchema>() -> &'static [Content] {
 /// An answer in words.
 #[must_use]
 pub const fn words(status: u16, text: &'static str) -> Other {
-    Other { status, text, body: None }
+    Other { status, text, answers: &[TEXT] }
 }
 
 /// An answer with the body of this type.
 #[must_use]
 pub const fn shape<T: JsonSchema>(status: u16, text: &'static str) -> Other {
-    Other { status, text, body: Some(json::<T>()) }
+    Other { status, text, answers: one::<T>() }
 }
 
 pub const BYTES: Content = Content::Media("application/octet-stream");

@@ -13,6 +13,8 @@ pub struct Param {
     many: bool,
     /// The status that answers a value of the wrong kind; `None` where every value is taken.
     refused: Option<u16>,
+    /// A value for whoever needs one of several parameters.
+    example: Option<&'static str>,
 }
 
 /// What a value must look like.
@@ -49,11 +51,15 @@ const BOOLEANS: [&str; 13] = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "
 
 impl Param {
     const fn new(name: &'static str, kind: Kind, text: &'static str) -> Self {
-        Self { name, text, kind, required: false, many: false, refused: None }
+        Self { name, text, kind, required: false, many: false, refused: None, example: None }
     }
 
     const fn refused(self, status: u16) -> Self {
         Self { refused: Some(status), ..self }
+    }
+
+    const fn example(self, value: &'static str) -> Self {
+        Self { example: Some(value), ..self }
     }
 
     const fn many(self) -> Self {
@@ -75,6 +81,9 @@ impl Param {
         if matches!(self.kind, Flag) {
             shown["allowEmptyValue"] = true.into();
         }
+        if let Some(value) = self.example {
+            shown["example"] = value.into();
+        }
         if let Some(status) = self.refused {
             shown["x-refused"] = status.into();
         }
@@ -93,7 +102,7 @@ impl Kind {
             Self::Boolean => json!({"type": "string", "enum": BOOLEANS[..12]}),
             Self::Switch => json!({"type": "string", "enum": BOOLEANS}),
             Self::Span => {
-                json!({"type": "string", "format": "go-duration", "examples": ["10ms", "1.5ms", "2ms300us", "0"]})
+                json!({"type": "string", "format": "go-duration", "examples": ["10ms", "1.5ms", "2ms300us"]})
             }
             Self::Word(words) => json!({"type": "string", "enum": words}),
             Self::Id => json!({"type": "string", "format": "uuid"}),
@@ -213,7 +222,9 @@ pub const EVENT: &[Param] = &[
 ];
 pub const EVENTS: &[Param] = &[Param::new("name", Text, "Only those of this name.")];
 pub const WATCH: &[Param] = &[
-    Param::new("service", Text, "Instances of this service, as `health/service`.").many(),
+    Param::new("service", Text, "Instances of this service, as `health/service`. Something has to be watched.")
+        .many()
+        .example("web"),
     Param::new("kv", Text, "Keys that begin so, as `kv?recurse`.").many(),
     Param::new("key", Text, "This key, as `kv`.").many(),
     Param::new("checks", Word(&["any", "passing", "warning", "critical"]), "Checks in this state, as `health/state`.")

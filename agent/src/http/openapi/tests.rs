@@ -76,8 +76,9 @@ fn what_is_read_and_what_is_written_are_not_mixed_up() {
         schemas.definitions().keys().cloned().collect()
     };
     let read = of(|doc| doc.body.into_iter().collect());
-    let written =
-        of(|doc| doc.answers.iter().copied().chain(doc.others.iter().filter_map(|other| other.body)).collect());
+    let written = of(|doc| {
+        doc.answers.iter().copied().chain(doc.others.iter().flat_map(|other| other.answers).copied()).collect()
+    });
     assert_eq!(read.intersection(&written).collect::<Vec<_>>(), Vec::<&String>::new());
     assert!(param::id("nobody").is_none() && !read.is_empty() && !written.is_empty());
 }

@@ -202,6 +202,19 @@ fn what_makes_no_sense_is_refused() {
             r#"[{"Service":{"Verb":"set","Node":"n1","Service":{"Service":"x","Port":-1}}}]"#,
             "400 Failed to parse body: Port: -1 is out of range 0 to 65535".to_owned(),
         ),
+        // Whatever is done with the row, it has to be one.
+        (
+            r#"[{"Service":{"Verb":"get","Node":"n1","Service":{"Service":"x","Tags":"y"}}}]"#,
+            "400 Failed to parse body: Tags: expected a list, got a string".to_owned(),
+        ),
+        (
+            r#"[{"Node":{"Verb":"delete","Node":{"Node":"n1","Meta":[]}}}]"#,
+            "400 Failed to parse body: Meta: expected an object, got a list".to_owned(),
+        ),
+        (
+            r#"[{"Check":{"Verb":"get","Check":{"Node":"n1","Name":"c","Output":1}}}]"#,
+            "400 Failed to parse body: Output: expected a string, got a number".to_owned(),
+        ),
     ] {
         check(&format!("PUT /v1/txn\n{body}"), world, &expected);
     }

@@ -7,7 +7,6 @@ pub struct Document(pub Value);
 /// One method of one path.
 #[derive(Clone, Copy)]
 pub struct Operation<'d> {
-    pub document: &'d Document,
     pub method: &'d str,
     pub path: &'d str,
     value: &'d Value,
@@ -18,6 +17,8 @@ pub struct Param<'d> {
     pub name: &'d str,
     pub in_path: bool,
     pub required: bool,
+    /// A value without which, or something like it, a request says too little.
+    pub example: Option<&'d str>,
     pub many: bool,
     /// The status that answers what is none of the schema.
     pub refused: Option<u16>,
@@ -33,10 +34,9 @@ pub struct Body<'d> {
 
 impl Document {
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
-        let paths = self.0["paths"].as_object().unwrap().iter();
-        paths.flat_map(move |(path, item)| {
-            let of = move |(method, value)| Operation { document: self, method, path, value };
-            item.as_object().unwrap().iter().map(of)
+        self.0["paths"].as_object().unwrap().iter().flat_map(move |(path, item)| {
+            let methods = item.as_object().unwrap().iter();
+            methods.map(move |(method, value)| Operation { method, path, value })
         })
     }
 
@@ -65,6 +65,7 @@ impl<'d> Operation<'d> {
                 name: param["name"].as_str().unwrap(),
                 in_path: param["in"] == "path",
                 required: param["required"] == true,
+                example: param["example"].as_str(),
                 many,
                 refused: param["x-refused"].as_u64().map(|status| u16::try_from(status).unwrap()),
                 schema: if many { &param["schema"]["items"] } else { &param["schema"] },

@@ -121,6 +121,16 @@ impl Maker<'_> {
         &items[usize::try_from(self.dice.below(items.len() as u64)).unwrap()]
     }
 
+    /// What may stand in a path: half of the time what is known to be there.
+    pub fn id(&mut self, schema: &Value) -> Vec<u8> {
+        let known: Vec<String> = self.ids.iter().filter(|id| fits_text(self.document, schema, id)).cloned().collect();
+        if known.is_empty() || self.one_in(2) {
+            text_of(self.value(schema))
+        } else {
+            self.pick(&known).as_bytes().to_vec()
+        }
+    }
+
     /// A value that fits.
     pub fn value(&mut self, schema: &Value) -> Value {
         let document = self.document;
@@ -166,7 +176,7 @@ impl Maker<'_> {
 
     fn string(&mut self, schema: &Value) -> Value {
         if schema["format"] == "uuid" {
-            let known = self.ids.clone();
+            let known: Vec<String> = self.ids.iter().filter(|id| is_written("uuid", id)).cloned().collect();
             return if known.is_empty() || self.one_in(4) { json!(self.dice.uuid()) } else { json!(self.pick(&known)) };
         }
         json!(self.pick(WORDS))
@@ -187,6 +197,11 @@ impl Maker<'_> {
         }
         Value::Object(fields)
     }
+}
+
+/// A value as it stands in a path or a query string.
+pub fn text_of(value: Value) -> Vec<u8> {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes()
 }
 
 fn requires(schema: &Value, name: &str) -> bool {
