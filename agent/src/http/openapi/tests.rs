@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! Whether the document is whole, and makes sense in itself. `tests/whole/openapi` holds an agent to it.
 
 use super::document::document;
 use super::{Content, param};

@@ -69,7 +69,9 @@ impl Request {
             let send = async { drop(writes.write_all(&request).await) };
             tokio::join!(receive(&mut reads), send).0
         };
-        tokio::time::timeout(Duration::from_secs(10), exchange).await.map_err(|_| "no answer within 10 s".to_owned())?
+        tokio::time::timeout(Duration::from_secs(10), exchange)
+            .await
+            .map_err(|_late| "no answer within 10 s".to_owned())?
     }
 }
 
@@ -94,7 +96,7 @@ async fn receive(stream: &mut tokio::net::tcp::OwnedReadHalf) -> Result<Answer, 
     };
     let mut body = bytes.split_off(head.len() + 4);
     if let Some(length) = field("content-length") {
-        let length: usize = length.parse().map_err(|_| "a length that is none".to_owned())?;
+        let length: usize = length.parse().map_err(|_bad| "a length that is none".to_owned())?;
         while body.len() < length {
             match stream.read(&mut chunk).await {
                 Ok(read @ 1..) => body.extend_from_slice(&chunk[..read]),

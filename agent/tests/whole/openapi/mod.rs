@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Another one finds something else; `LICTOR_SEED` sets it.
 const SEED: u64 = 5;
 /// Each operation is asked so often with what it should take.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 60;
 /// Bytes of a value that is longer than any head may be, and of one that is read.
 const LONG: [usize; 2] = [64 << 10, 8 << 10];
 

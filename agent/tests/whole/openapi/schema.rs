@@ -30,6 +30,7 @@ pub fn fits(document: &Document, schema: &Value, value: &Value) -> Result<(), St
             "maxLength" => value.as_str().is_none_or(|text| text.chars().count() as u64 <= wanted.as_u64().unwrap()),
             "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= wanted.as_u64().unwrap()),
             "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= wanted.as_u64().unwrap()),
+            "format" if wanted == "uint32" => value.as_u64().is_none_or(|number| u32::try_from(number).is_ok()),
             "format" => value.as_str().is_none_or(|text| is_written(wanted.as_str().unwrap(), text)),
             "contentEncoding" => value.as_str().is_none_or(|text| STANDARD.decode(text).is_ok()),
             "required" => value.as_object().is_none_or(|fields| {
@@ -89,7 +90,7 @@ fn is_written(format: &str, text: &str) -> bool {
         "go-duration" => text.is_empty() || parse_duration(text).is_ok(),
         // Enough for what is tried here.
         "regex" | "go-bexpr" => text != "(",
-        "uint8" | "uint16" | "uint32" | "uint64" | "uint" | "int64" | "double" => true,
+        "uint8" | "uint16" | "uint64" | "uint" | "int64" | "double" => true,
         unknown => panic!("this validator does not know the format {unknown:?}"),
     }
 }
@@ -166,7 +167,8 @@ impl Maker<'_> {
 
     fn integer(&mut self, schema: &Value) -> Value {
         let least = schema["minimum"].as_i64().unwrap_or(i64::MIN);
-        let most = schema["maximum"].as_u64().unwrap_or(i64::MAX as u64);
+        let most = if schema["format"] == "uint32" { u32::MAX.into() } else { i64::MAX as u64 };
+        let most = schema["maximum"].as_u64().unwrap_or(most);
         match self.dice.below(4) {
             0 => json!(least),
             1 => json!(most),
