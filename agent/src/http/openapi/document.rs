@@ -1,6 +1,6 @@
 //! The document itself: once made from the table, then the same bytes for all who ask.
 
-use super::param::{self, PRETTY, Param};
+use super::param::{self, Param};
 use super::{Content, Doc, Other};
 use crate::http::call::{Call, Plan, Reply};
 use crate::http::route::{ROUTES, Route};
@@ -12,14 +12,13 @@ use schemars::generate::{Contract, SchemaSettings};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| wire::shown(&document(ROUTES), false).into());
+/// Compact, and indented.
+static COMPACT: LazyLock<Bytes> = LazyLock::new(|| wire::shown(&document(ROUTES), false).into());
+static PRETTY: LazyLock<Bytes> = LazyLock::new(|| wire::shown(&document(ROUTES), true).into());
 
 pub fn serve(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    Ok(Plan::Answer(if options::pretty(context.facts, call) {
-        wire::reply(context, call, &document(ROUTES))
-    } else {
-        Reply::json(DOCUMENT.clone())
-    }))
+    let made = if options::pretty(context.facts, call) { &PRETTY } else { &COMPACT };
+    Ok(Plan::Answer(Reply::json(Bytes::clone(made))))
 }
 
 /// What is read of a request may be described by less than what is written in an answer, so each has a generator of its own.
@@ -77,7 +76,7 @@ pub(super) fn document(routes: &[Route]) -> Value {
 fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let Doc { summary, params, body, body_required, answers, others } = route.doc;
     let id = route.pattern.id().and_then(param::id).map(|param| param.shown("path"));
-    let pretty = answers.iter().any(|content| matches!(content, Content::Json(_))).then_some(&PRETTY);
+    let pretty = answers.iter().any(|content| matches!(content, Content::Json(_))).then_some(&param::PRETTY);
     let query = params.iter().copied().flatten().chain(pretty).map(|param: &Param| param.shown("query"));
     let mut responses = Map::from_iter([("200".to_owned(), response("It is done.", answers, &mut schemas.written))]);
     for Other { status, text, answers } in others {
