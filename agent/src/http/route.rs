@@ -385,7 +385,7 @@ pub static ROUTES: &[Route] = &[
         list::<WireEvent<'_>>(),
     ),
     get("/v1/watch", Filtered, Agent, watch::stream).says(
-        "One stream for many watches; an addition to Consul's API",
+        "One stream for many watches, which refuses parameters that it does not know; an addition to Consul's API",
         &[p::WATCH, p::FILTER, p::NEAR, p::META, p::TAG, p::PASSING],
         &[EVENTS],
     ),

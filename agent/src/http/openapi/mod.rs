@@ -4,9 +4,8 @@
 //! [`param`]; what is answered is described by the very types that are serialised; what is read, field by field and
 //! forgivingly, by the types in [`body`]. Nothing here has a part in serving a request.
 //!
-//! Two additions say what a client may rely on: `x-refused`, beside a parameter, is the status that answers a value which is none of
-//! its schema, and without it such a value is as good as any other; parameters that are not named are ignored, except by an
-//! operation with `"x-unknown-parameters": "refused"`.
+//! One addition says what a client may rely on: `x-refused`, beside a parameter, is the status that answers a value which is none of
+//! its schema, or names nothing. Without it such a value is as good as any other.
 
 pub mod body;
 mod document;
