@@ -59,8 +59,8 @@ pub(super) fn document(routes: &[Route]) -> Value {
             "title": "lictor",
             "version": VERSION,
             "description": "Service discovery and health checks, as clients of Consul know it. Errors are words, in text/plain. \
-                Fields of requests are found in any case, with or without underscores. Fields and parameters that are not named are ignored, unless an \
-                operation says otherwise. `x-refused` is the status that answers a wrong value of a parameter.",
+                Fields of requests are found in any case, with or without underscores. Fields and parameters that are not \
+                named are ignored, unless an operation says otherwise. `x-refused` is the status that answers a wrong value of a parameter.",
         },
         "servers": [{"url": "/"}],
         "paths": paths,
