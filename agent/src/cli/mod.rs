@@ -1,5 +1,5 @@
 //! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
-//! that returns what to print; only this page prints, and `agent`, `lock`, `monitor` and `watch`, which run on.
+//! that returns what to print; only this page prints, and `agent`, `debug`, `lock`, `monitor` and `watch`, which run on.
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
@@ -8,6 +8,7 @@ mod argv;
 mod catalog;
 mod child;
 mod client;
+mod debug;
 mod event;
 mod force_leave;
 mod format;
@@ -132,6 +133,7 @@ const VERBS: &[Verb] = &[
             Verb::Leaf(catalog::services::command, catalog::services::run),
         ],
     ),
+    Verb::Leaf(debug::command, debug::run),
     Verb::Leaf(event::command, event::run),
     Verb::Leaf(force_leave::command, force_leave::run),
     Verb::Leaf(info::command, info::run),

@@ -141,6 +141,12 @@ impl Client {
         Ok(Answer { status, body, index })
     }
 
+    /// Begins a GET whose answer is read piece by piece, for as long as that takes.
+    pub(crate) async fn open(&self, path: &str, query: &[(&str, String)]) -> Result<reqwest::Response, ClientError> {
+        let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
+        succeeded(request.send().await.map_err(|error| failure(&self.options.address(), &error))?).await
+    }
+
     /// Hands a GET's answer on piece by piece, for as long as there is one to come, somebody to read, and no Ctrl-C.
     pub(crate) fn follow(
         &self,
@@ -148,11 +154,9 @@ impl Client {
         query: &[(&str, String)],
         mut show: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<End, ClientError> {
-        let address = self.options.address();
-        let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
         self.runtime.block_on(async {
             let followed = async {
-                let mut response = succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await?;
+                let mut response = self.open(path, query).await?;
                 while let Ok(Some(piece)) = response.chunk().await {
                     if show(&piece).is_err() {
                         return Ok(End::NobodyReads);
@@ -175,10 +179,9 @@ impl Client {
         mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), ClientError> {
         let address = self.options.address();
-        let request = self.request(reqwest::Method::GET, path, query).timeout(FOREVER);
         let broken = |cause: std::io::Error| ClientError::Broken { address: address.clone(), cause: cause.to_string() };
         self.runtime.block_on(async {
-            let mut response = succeeded(request.send().await.map_err(|error| failure(&address, &error))?).await?;
+            let mut response = self.open(path, query).await?;
             while let Some(piece) = response.chunk().await.map_err(|error| failure(&address, &error))? {
                 take(&piece).map_err(broken)?;
             }
