@@ -177,6 +177,11 @@ const VERBS: &[Verb] = &[
                     Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
                 ],
             ),
+            Verb::Group(
+                "usage",
+                "How much the catalog holds",
+                &[Verb::Leaf(operator::usage::instances_command, operator::usage::instances)],
+            ),
         ],
     ),
     Verb::Leaf(rtt::command, rtt::run),
