@@ -14,7 +14,7 @@ pub(crate) fn command() -> Command {
         word("node", "REGEX", "Only for nodes whose names match"),
         word("service", "REGEX", "Only for nodes with a service whose name matches"),
         word("tag", "REGEX", "Only for nodes whose service, as of -service, has a tag that matches"),
-        Arg::new("payload").value_name("PAYLOAD").action(ArgAction::Append),
+        Arg::new("payload").value_name("PAYLOAD").help("What goes with it").action(ArgAction::Append),
     ]))
 }
 

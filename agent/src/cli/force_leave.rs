@@ -11,7 +11,7 @@ pub(crate) fn command() -> Command {
         Command::new("force-leave").about("Makes the cluster take a failed member for one that has left").args([
             switch("prune", "Forget the member altogether, also one that has left"),
             switch("wan", "The name is that of a server of another datacenter: name.datacenter"),
-            Arg::new("node").value_name("NODE").action(ArgAction::Append),
+            Arg::new("node").value_name("NODE").help("The member, by its name").action(ArgAction::Append),
         ]),
     )
 }

@@ -3,6 +3,7 @@
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
+mod absent;
 mod agent;
 mod argv;
 mod catalog;
@@ -15,6 +16,7 @@ mod format;
 mod host;
 mod info;
 mod join;
+mod keygen;
 mod kv;
 mod leave;
 mod lock;
@@ -35,6 +37,7 @@ mod watch;
 
 pub use agent::banner;
 
+use crate::nearest::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 use client::{Client, ClientError, Options};
@@ -138,6 +141,7 @@ const VERBS: &[Verb] = &[
     Verb::Leaf(force_leave::command, force_leave::run),
     Verb::Leaf(info::command, info::run),
     Verb::Leaf(join::command, join::run),
+    Verb::Leaf(keygen::command, keygen::run),
     Verb::Group(
         "kv",
         "Reads and writes keys",
@@ -226,9 +230,11 @@ pub(crate) fn root() -> Command {
     Command::new("lictor")
         .about("Service discovery and health checks, speaking Consul's API")
         .after_help(
-            "Flags take one dash or two, as in -dev. All commands but agent, validate and version ask the agent at\n\
-             -http-addr or CONSUL_HTTP_ADDR, or else at 127.0.0.1:8500. Begin with: lictor agent -dev",
+            "Flags take one dash or two, as in -dev. All commands but agent, keygen, snapshot inspect, validate and version\n\
+             ask the agent at -http-addr or CONSUL_HTTP_ADDR, or else at 127.0.0.1:8500. Begin with: lictor agent -dev",
         )
+        // However long a help is, it stands beside its flag.
+        .term_width(0)
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true)
@@ -279,33 +285,36 @@ fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Outpu
 /// Help, or what is wrong with the command line. Without a known command: the list of them, and 127.
 fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
     let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
     };
-    let meant = |kind| text(kind).map(|near| format!("; did you mean {near:?}?")).unwrap_or_else(|| ".".to_owned());
     match error.kind() {
         ErrorKind::DisplayHelp => Output::text(error.to_string()),
         ErrorKind::MissingSubcommand if argv.is_empty() => Output::complaint(root.clone().render_help(), 127),
         ErrorKind::InvalidSubcommand => {
-            let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let hint = meant(ContextKind::SuggestedSubcommand);
+            let word = text(ContextKind::InvalidSubcommand);
             let (command, path) = named(root, argv);
+            let near = nearest(word, command.get_subcommands().map(Command::get_name));
+            let hint = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near:?}?"));
             if std::ptr::eq(command, root) {
+                if let Some(advice) = absent::advice(word) {
+                    return Output::complaint(format!("There is no command {word:?}: {advice}."), 1);
+                }
                 let list = root.clone().render_help();
                 return Output::complaint(format!("There is no command {word:?}{hint}\n\n{list}"), 127);
             }
             Output::complaint(format!("{path} has no command {word:?}{hint} All are listed by: {path} -h"), 1)
         }
         ErrorKind::UnknownArgument => {
-            let (_, path) = named(root, argv);
-            let word = text(ContextKind::InvalidArg).unwrap_or_default();
-            // People write one dash, as all our texts do.
-            let one_dash = |flag: &str| flag.trim_start_matches('-').to_owned();
-            let hint = text(ContextKind::SuggestedArg).map(|near| format!("; did you mean -{}?", one_dash(&near)));
-            let hint = hint.unwrap_or_else(|| ".".to_owned());
+            let (command, path) = named(root, argv);
+            let word = text(ContextKind::InvalidArg);
             let fault = match word.strip_prefix("--") {
-                Some(flag) => format!("{path} has no flag -{flag}{hint}"),
+                // People write one dash, as all our texts do.
+                Some(flag) => {
+                    let near = nearest(flag, command.get_arguments().filter_map(clap::Arg::get_long));
+                    let hint = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean -{near}?"));
+                    format!("{path} has no flag -{flag}{hint}")
+                }
                 None => format!("{path} takes no argument {word:?}."),
             };
             Output::complaint(format!("{fault} All are listed by: {path} -h"), 1)

@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 fn file_argument() -> Arg {
-    Arg::new("file").value_name("FILE")
+    Arg::new("file").value_name("FILE").help("The snapshot")
 }
 
 fn file(matches: &ArgMatches) -> Result<PathBuf, Failure> {

@@ -38,6 +38,14 @@ fn help_unknown_commands_and_wrong_flags() {
     );
     check("kv", 1, "", "delete");
     check("members -detaild", 1, "", "lictor members has no flag -detaild; did you mean -detailed? All are listed by:");
+    check("zzz", 127, "", "There is no command \"zzz\".");
+    check(
+        "keyring -list",
+        1,
+        "",
+        "There is no command \"keyring\": keys of gossip cannot be changed while agents run yet",
+    );
+    check("session", 1, "", "There is no command \"session\": Consul has none either");
     check("info -zzz", 1, "", "lictor info has no flag -zzz. All");
     check("info web", 1, "", "lictor info takes no argument \"web\". All");
     check("version", 0, "lictor v", "");

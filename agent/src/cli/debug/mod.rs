@@ -42,7 +42,7 @@ pub(crate) fn command() -> Command {
                 valued("interval", "DURATION", "How often to capture the figures, at least 5s")
                     .value_parser(parse_duration)
                     .default_value("30s"),
-                valued("output", "PATH", "Where to put it, without .tar.gz; consul-debug-<time> in this directory if not given"),
+                valued("output", "PATH", "Where to put it; consul-debug-<time>, in this directory, if not given"),
                 switch("archive", "Pack it into a .tar.gz, instead of leaving a directory; on if not given"),
                 valued("capture", "WHAT", "metrics, logs, host, agent or members (repeatable); all of them if not given")
                     .action(ArgAction::Append),

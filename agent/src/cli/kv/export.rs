@@ -11,7 +11,7 @@ pub(crate) fn command() -> Command {
     client::server_options(
         Command::new("export")
             .about("Shows all keys under a prefix as JSON, for kv import")
-            .arg(super::positional().value_name("PREFIX")),
+            .arg(super::positional().value_name("PREFIX").help("What the keys begin with; all keys if not given")),
     )
 }
 

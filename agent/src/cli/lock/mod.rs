@@ -48,6 +48,7 @@ pub(crate) fn command() -> Command {
                 switch("verbose", "Say what is done"),
                 Arg::new("words")
                     .value_names(["PREFIX", "PROGRAM"])
+                    .help("What the lock's keys begin with, and what to run while it is held")
                     .num_args(0..)
                     .trailing_var_arg(true)
                     .allow_hyphen_values(true),
