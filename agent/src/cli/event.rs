@@ -5,11 +5,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Deserialize;
 use uuid::Uuid;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let word = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
-    client::server_options(Command::new("event").about("Fires a user event at every agent").args([
+    client::server_options(command.args([
         word("name", "NAME", "What the event is called"),
         word("node", "REGEX", "Only for nodes whose names match"),
         word("service", "REGEX", "Only for nodes with a service whose name matches"),

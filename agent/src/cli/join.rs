@@ -5,9 +5,9 @@ use crate::config::flags::switch;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::fmt::Write;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     client::options(
-        Command::new("join").about("Makes the agent join the members at these addresses").args([
+        command.args([
             switch("wan", "Join the servers of another datacenter"),
             Arg::new("addresses")
                 .value_name("ADDRESS")

@@ -6,10 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{ArgMatches, Command};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-pub(crate) fn command() -> Command {
-    Command::new("keygen")
-        .about("Makes a key for the encryption of gossip")
-        .after_help("It is for encrypt in the configuration, and must be the same on all agents.")
+pub(crate) fn arguments(command: Command) -> Command {
+    command.after_help("It is for encrypt in the configuration, and must be the same on all agents.")
 }
 
 pub(crate) fn run(_: &ArgMatches, _: &World) -> Result<Output, Failure> {
@@ -27,7 +25,7 @@ mod tests {
 
     #[test]
     fn every_key_is_another_one_and_fits() {
-        let matches = command().get_matches_from(["keygen"]);
+        let matches = arguments(Command::new("keygen")).get_matches_from(["keygen"]);
         let world = World { env: |_| None, bold: false };
         let keys: BTreeSet<Vec<u8>> = (0..8).map(|_| run(&matches, &world).expect("a key").stdout).collect();
         assert_eq!(keys.len(), 8);

@@ -8,9 +8,9 @@ use lictor_catalog::Coordinate;
 use lictor_catalog::model::DIMENSIONS;
 use serde::Deserialize;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     client::options(
-        Command::new("rtt").about("Estimates the time of a round trip between two nodes").args([
+        command.args([
             switch("wan", "The nodes are servers, as node.datacenter, and the way between datacenters counts"),
             Arg::new("nodes")
                 .value_name("NODE")

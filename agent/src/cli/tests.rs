@@ -2,7 +2,7 @@ use super::*;
 
 #[track_caller]
 fn check(line: &str, code: u8, stdout: &str, stderr: &str) {
-    let root = root();
+    let root = root(|_| true);
     let argv = argv::normalise(&root, line.split_whitespace().map(str::to_owned));
     let world = World { env: |_| None, bold: false };
     let output = match parse(&root, &argv) {
@@ -21,7 +21,7 @@ fn check(line: &str, code: u8, stdout: &str, stderr: &str) {
 
 #[test]
 fn the_tree_is_sound() {
-    root().debug_assert();
+    root(|_| true).debug_assert();
 }
 
 #[test]

@@ -23,13 +23,12 @@ use std::time::Duration;
 const DURATION_MIN: Duration = Duration::from_secs(10);
 const INTERVAL_MIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let valued = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     client::options(
-        Command::new("debug")
-            .about("Records for a while what the agent does, into an archive")
+        command
             .after_help(
                 "Captures the agent's log from trace up, its figures at each interval (each for the ten seconds before), what it tells\n\
                  about itself, its members, its machine and the servers. Ctrl-C ends it early, with what was captured until then.\n\
@@ -181,7 +180,7 @@ mod tests {
     use crate::cli::argv;
 
     fn wanted(line: &str) -> Result<Wanted, String> {
-        let root = Command::new("lictor").subcommand(command());
+        let root = Command::new("lictor").subcommand(arguments(Command::new("debug")));
         let argv = argv::normalise(&root, format!("debug {line}").split_whitespace().map(str::to_owned));
         let matches = root.try_get_matches_from(std::iter::once("lictor".to_owned()).chain(argv)).expect("flags");
         Wanted::read(matches.subcommand_matches("debug").expect("debug")).map_err(|failure| failure.to_string())

@@ -6,12 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let number = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("N").help(help).value_parser(value_parser!(u64))
     };
     client::server_options(
-        Command::new("put").about("Writes a value").args([
+        command.args([
             switch("acquire", "Lock the key for -session"),
             switch("base64", "The value is in base64"),
             switch("cas", "Write only if the key is still at -modify-index; at 0, only if it is new"),

@@ -11,10 +11,9 @@ use std::collections::BTreeMap;
 /// Spaces between columns, as Consul has them in these tables.
 const GAP: usize = 6;
 
-pub(crate) fn instances_command() -> Command {
+pub(crate) fn instances_arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("instances")
-            .about("Counts instances of services")
+        command
             .after_help("Billable are those that are neither of the mesh nor the servers' own: nobody sends a bill.")
             .args([
                 switch("billable", "Only billable instances"),
