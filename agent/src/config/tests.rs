@@ -26,7 +26,8 @@ fn fragments(texts: &[&str]) -> AgentArgs {
 }
 
 fn flags(argv: &[&str]) -> AgentArgs {
-    let matches = flags::command().no_binary_name(true).try_get_matches_from(argv).expect("flags");
+    let matches =
+        flags::arguments(Command::new("agent")).no_binary_name(true).try_get_matches_from(argv).expect("flags");
     flags::read(&matches).expect("arguments")
 }
 
@@ -37,7 +38,7 @@ fn loaded(args: AgentArgs) -> Resolved {
 
 #[test]
 fn the_command_is_sound() {
-    Command::debug_assert(flags::command());
+    Command::debug_assert(flags::arguments(Command::new("agent")));
 }
 
 #[test]
@@ -280,13 +281,16 @@ fn settings_that_do_not_go_together() {
 #[test]
 fn flags_of_the_wrong_kind_are_named() {
     let check = |flag: &str, expected: &str| {
-        let matches = flags::command().no_binary_name(true).try_get_matches_from([flag]).expect("flags");
+        let matches =
+            flags::arguments(Command::new("agent")).no_binary_name(true).try_get_matches_from([flag]).expect("flags");
         assert_eq!(flags::read(&matches).expect_err(flag).to_string(), expected);
     };
     check("--http-port=x", "-http-port=x: not a whole number");
     check("--node-meta=x", "-node-meta=x: write key:value");
     check("--config-format=toml", "-config-format=toml: there are only hcl and json");
-    assert!(flags::command().no_binary_name(true).try_get_matches_from(["--server=maybe"]).is_err());
+    assert!(
+        flags::arguments(Command::new("agent")).no_binary_name(true).try_get_matches_from(["--server=maybe"]).is_err()
+    );
     let last = flags(&["--node=a", "--node=b", "--server", "--server=0"]);
     let resolved = loaded(AgentArgs { fragments: vec!["data_dir = \"/d\"".to_owned()], ..last });
     assert_eq!((resolved.node_name.as_str(), resolved.server), ("b", false));

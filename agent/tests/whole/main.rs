@@ -8,6 +8,7 @@ mod cli;
 mod cluster;
 mod connect;
 mod coordinates;
+mod debug;
 mod dev;
 mod dig;
 mod endpoint;

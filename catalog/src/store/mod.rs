@@ -104,6 +104,7 @@ impl Store {
             checks: self.checks.len(),
             keys: self.kv.len(),
             sessions: self.sessions.len(),
+            mortal_sessions: self.sessions.mortal(),
             prepared: self.prepared.len(),
         }
     }
@@ -208,6 +209,8 @@ pub struct Sizes {
     pub keys: usize,
     /// Sessions.
     pub sessions: usize,
+    /// Those of them that have a time to live.
+    pub mortal_sessions: usize,
     /// Prepared queries.
     pub prepared: usize,
 }
