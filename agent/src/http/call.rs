@@ -173,7 +173,7 @@ pub struct Blocking {
 }
 
 /// What is made of rows, where an endpoint has more than one way to show them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
     #[default]
     Plain,
@@ -187,6 +187,14 @@ pub enum Form {
     Pem,
     /// What certificates are made with (`connect/ca/configuration`).
     Configuration,
+    /// What the instances of each service add up to (`internal/ui/services`).
+    Services,
+    /// How many nodes, instances and checks are in which state (`internal/ui/catalog-overview`).
+    Overview,
+    /// Who is a client of whom, around one service (`internal/ui/service-topology`).
+    Topology { service: String, gateway: bool },
+    /// A list of what there never is here, whatever the rows are.
+    Absent,
 }
 
 /// How rows become bytes. Equal (query, encoding) has equal bytes at equal index.

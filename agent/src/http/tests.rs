@@ -6,6 +6,7 @@ mod locks;
 mod prepared;
 mod streams;
 mod txn;
+mod ui;
 
 use super::answer::{self, Freshness};
 use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};

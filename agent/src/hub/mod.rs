@@ -271,9 +271,13 @@ impl Hub {
         name
     }
 
-    /// The groups that a touched thing may concern. A key concerns its own waiters and those of every prefix of it.
+    /// The groups that a touched thing may concern. A key concerns its own waiters and those of every prefix of it, a node
+    /// its own and those of all nodes.
     fn watchers(&self, watch: &Watch) -> Vec<u64> {
         let mut found: Vec<u64> = self.by_watch.get(watch).into_iter().flatten().copied().collect();
+        if let Watch::Node(_) = watch {
+            found.extend(self.by_watch.get(&Watch::AnyNode).into_iter().flatten());
+        }
         if let Watch::Key(key) = watch {
             let prefixes = (0..=key.len()).filter(|&end| key.is_char_boundary(end)).map(|end| &key[..end]);
             for prefix in prefixes {

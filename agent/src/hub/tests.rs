@@ -1,6 +1,7 @@
 use super::*;
+use crate::http::call::Form;
 use lictor_catalog::command::KvCommand;
-use lictor_catalog::{Entry as LogEntry, Store};
+use lictor_catalog::{Entry as LogEntry, Node, Register, Service, Store};
 
 /// A hub over a store that is written to, and what it answered.
 struct Bench {
@@ -262,4 +263,31 @@ fn who_waits_for_events_is_answered_by_any_other_last_one() {
     bench.hub.timer(Instant(1000), &mut bench.answers);
     assert_eq!(bench.answered(), [3]);
     assert_eq!((bench.hub.waiting(), bench.hub.by_events.len()), (0, 0));
+}
+
+#[test]
+fn who_watches_all_nodes_is_woken_by_any() {
+    let mut bench = Bench::new();
+    let register = |bench: &mut Bench, port: u16| {
+        bench.index += 1;
+        let node = Node { name: "N1".into(), address: "10.0.0.1".to_owned(), ..Node::default() };
+        let service = Some(Service { id: "web".into(), name: "web".into(), port, ..Service::default() });
+        let register = Register { node, service, ..Register::default() };
+        let command = lictor_catalog::Command::Register(Box::new(register));
+        let applied = bench.store.apply(Index(bench.index), &LogEntry { time_ms: 0, id: bench.index, command });
+        bench.publish(&applied.touched);
+    };
+    register(&mut bench, 1);
+    let seen = bench.index;
+    let overview = Encoding { form: Form::Overview, ..Encoding::default() };
+    bench.wait(1, Query::Dump { node: None }, seen, 9);
+    bench.wait(2, Query::Dump { node: Some("n1".to_owned()) }, seen, 9);
+    bench.wait_as(3, Query::Dump { node: None }, overview, seen, 9);
+    bench.put("elsewhere");
+    assert!(bench.answered().is_empty());
+    register(&mut bench, 2);
+    assert_eq!(bench.answered(), [1, 2], "what an overview shows is the same");
+    bench.hub.timer(Instant(9), &mut bench.answers);
+    assert_eq!(bench.answered(), [3]);
+    assert_eq!((bench.hub.by_watch.len(), bench.hub.waiting()), (0, 0));
 }

@@ -383,4 +383,6 @@ pub enum Watch {
     Authority,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
+    /// Any node or anything on it: what a read waits for; a write touches the [`Self::Node`].
+    AnyNode,
 }

@@ -284,6 +284,7 @@ pub(crate) fn queries() -> Vec<Query> {
     let services = ["WEB", "db", "api", "nothing"].map(ToOwned::to_owned);
     let mut queries = vec![
         Query::Coordinates,
+        Query::Dump { node: None },
         Query::HealthState { state: None, meta: vec![] },
         Query::HealthState { state: Some(Status::Critical), meta: zone.clone() },
     ];
@@ -312,6 +313,7 @@ pub(crate) fn queries() -> Vec<Query> {
         });
         queries.extend([
             Query::Node { name: name.clone() },
+            Query::Dump { node: Some(name.clone()) },
             Query::Coordinate { node: name.clone() },
             Query::SessionsOfNode { node: name.clone() },
             Query::HealthNode { name },

@@ -20,6 +20,7 @@ mod rows;
 mod service;
 mod session;
 mod txn;
+mod ui;
 
 pub use agent::{AgentService, WireMember};
 pub use check::WireCheck;
