@@ -218,6 +218,8 @@ pub enum Subject {
     /// The user events that this agent has heard, those of a name or, when it is empty, all. No server knows more of them, so
     /// consistency has no meaning here; and the index is not above, but other than the one seen when there is something new.
     Events { name: String },
+    /// A service that this agent owns. No server is asked; the index is its content hash, and 0 when it is not there.
+    Service { id: String },
 }
 
 impl Subject {
@@ -232,7 +234,7 @@ impl Subject {
     pub fn shows_what_it_watches(&self) -> bool {
         match self {
             Self::Catalog(query) => query.shows_what_it_watches(),
-            Self::Events { .. } => true,
+            Self::Events { .. } | Self::Service { .. } => true,
         }
     }
 }

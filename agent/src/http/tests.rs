@@ -189,7 +189,7 @@ impl World {
     fn read(&self, read: &Read) -> Reply {
         let view = Arc::new(self.view.clone());
         let hub::Found { index, encoded, .. } =
-            hub::find(&view, &self.local.events, &read.subject, &read.encoding, &self.facts.datacenter);
+            hub::find(&view, &self.local, &read.subject, &read.encoding, &self.facts.datacenter);
         answer::read_reply(read, index, &encoded, Freshness::of(&self.view, Instant(5_000_000_000)))
     }
 
@@ -489,6 +489,18 @@ fn the_agent_shows_what_it_owns() {
     let with_hash = web.replace(r#","Datacenter""#, &format!(r#","ContentHash":"{hash}","Datacenter""#));
     assert_eq!(shown(&one), format!("200 {with_hash}"));
     check("GET /v1/agent/service/x", world, "404 unknown service ID: x");
+    let waits = |path: &str| match world.plan(&call(&format!("GET /v1/agent/service/{path}"))) {
+        Plan::Read(read) => {
+            read.blocking.map(|blocking| (format!("{:x}", blocking.min_index.0), blocking.wait.as_secs()))
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(waits(&format!("web?hash={hash}")), Some((hash.clone(), 300)));
+    assert_eq!(waits(&format!("web?hash={hash}&wait=11m")), Some((hash.clone(), 600)));
+    for at_once in ["web", "web?hash=", "web?hash=x", "x?hash=1"] {
+        assert_eq!(waits(at_once), None, "{at_once}");
+    }
+    check("GET /v1/agent/service/web?wait=soon", world, "400 Invalid wait time");
     let check_json = |id: &str, service: &str, status: &str| {
         format!(
             r#"{{"Node":"n1","CheckID":"{id}","Name":"{id}","Status":"{status}","Notes":"","Output":"","ServiceID":"{service}","ServiceName":"{service}","ServiceTags":[],"Type":"ttl","Interval":"0s","Timeout":"0s","ExposedPort":0,"Definition":{{}},"CreateIndex":0,"ModifyIndex":0}}"#

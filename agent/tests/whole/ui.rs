@@ -59,3 +59,55 @@ async fn the_pages_of_a_cluster_are_drawn_by_every_agent() {
     let topology = cluster.json(&client, &format!("{UI}/service-topology/web?kind=")).await;
     assert_eq!((&topology["Protocol"], &topology["Upstreams"]), (&json!("tcp"), &json!([])));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_own_service_is_waited_for_by_its_hash_without_any_server() {
+    let cluster = Cluster::new();
+    let client = cluster.agent(1, "client1", &[]);
+    cluster.up(&client).await;
+    let register = async |port: u16| {
+        let service = json!({"Name": "web", "Port": port}).to_string();
+        assert_eq!(cluster.put(&client, "/v1/agent/service/register", service).await.unwrap().0, 200);
+    };
+    let ask = async |query: &str| {
+        let reply = cluster.http.get(client.url(&format!("/v1/agent/service/web{query}"))).send().await.unwrap();
+        let hash = reply.headers().get("x-consul-contenthash").map(|hash| hash.to_str().unwrap().to_owned());
+        assert!(reply.headers().get("x-consul-index").is_none());
+        (reply.status().as_u16(), hash.unwrap_or_default(), reply.text().await.unwrap())
+    };
+    register(80).await;
+    let (status, hash, body) = ask("").await;
+    let shown: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &shown["Port"], &shown["ContentHash"]), (200, &json!(80), &json!(hash)));
+    assert_eq!(
+        ask(&format!("?hash={hash}&wait=50ms")).await,
+        (200, hash.clone(), body.clone()),
+        "when its time is over"
+    );
+    assert_eq!(ask("?hash=other&wait=1m").await, (200, hash.clone(), body));
+    let waits = async || {
+        until("a reader that waits", Duration::from_secs(10), async || {
+            let metrics = cluster.json(&client, "/v1/agent/metrics").await;
+            let gauges = metrics["Gauges"].as_array()?;
+            gauges
+                .iter()
+                .any(|gauge| gauge["Name"] == "consul.rpc.queries_blocking" && gauge["Value"] == 1)
+                .then_some(())
+        })
+        .await;
+    };
+    let same = format!("?hash={hash}");
+    let ((status, newer, body), ()) = tokio::join!(ask(&same), async {
+        waits().await;
+        register(80).await;
+        register(81).await;
+    });
+    let shown: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, newer != hash, &shown["Port"]), (200, true, &json!(81)));
+    let same = format!("?hash={newer}");
+    let (gone, ()) = tokio::join!(ask(&same), async {
+        waits().await;
+        assert_eq!(cluster.put(&client, "/v1/agent/service/deregister/web", "").await.unwrap().0, 200);
+    });
+    assert_eq!(gone, (404, String::new(), "unknown service ID: web".to_owned()));
+}
