@@ -257,6 +257,7 @@ fn role_config(config: &Resolved, me: Uuid) -> RoleConfig {
         raft: raft::Config { multiplier: config.raft_multiplier.unwrap_or(1), ..raft::Config::default() },
         reap_after: config.reconnect_timeout,
     }
+        autopilot: config.autopilot.clone(),
 }
 
 /// What this agent registers of its own node.
