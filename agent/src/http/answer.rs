@@ -192,6 +192,7 @@ pub fn refusal_text(refusal: &Refusal) -> String {
         Refusal::NameTaken { node, holder } => {
             format!("failed inserting node: Node name {node} is reserved by node {holder} with name {node}")
         }
+        Refusal::NoAuthority => "CA is uninitialized: the leader has not made a root yet, try again".to_owned(),
         Refusal::MissingCheck { check } => format!("Missing check '{check}' registration"),
         Refusal::CriticalCheck { check } => format!("Check '{check}' is in critical state"),
         Refusal::SessionTaken { id } => format!("session \"{id}\" already exists"),

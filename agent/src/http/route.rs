@@ -144,6 +144,7 @@ pub static ROUTES: &[Route] = &[
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
     get("/v1/connect/ca/roots", Open, Catalog, connect::roots),
     get("/v1/connect/ca/configuration", Read(R::Operator), Catalog, connect::configuration),
+    change(Method::Put, "/v1/connect/ca/configuration", Write(R::Operator), Body::Json, connect::set_configuration),
     change(Method::Put, "/v1/internal/connect/sign", Write(R::Service), Body::Json, connect::sign),
     get("/v1/internal/ui/nodes", Filtered, Catalog, ui::nodes),
     get("/v1/internal/ui/node/", Filtered, Catalog, ui::node),

@@ -48,6 +48,7 @@ pub(crate) fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        connect: true,
         coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),

@@ -365,7 +365,9 @@ impl Dispatcher {
         let reply = match signed {
             Ok(leaf) => {
                 let (create_index, modify_index) = (view.applied.0, view.applied.0);
+                let life = authority.signing.leaf_life.as_secs();
                 Reply::json(wire::shown(&Leaf { create_index, modify_index, ..leaf }, false))
+                    .with("cache-control", format!("max-age={life}"))
             }
             Err(error) => Reply::text(500, format!("no certificate can be signed for {service:?}: {error}")),
         };

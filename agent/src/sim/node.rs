@@ -254,6 +254,7 @@ impl Node {
             serf_port: GOSSIP_PORT,
             server_port: RPC_PORT,
             ui: false,
+            connect: false,
             coordinates: true,
             encrypted: false,
             default_query_time: Duration::from_secs(300),
@@ -278,8 +279,8 @@ impl Node {
             engine: bug::engine(self.bug),
             raft: raft::Config { log_bytes_max: self.log_bytes_max, ..raft::Config::default() },
             reap_after: REAP_AFTER,
-        }
             autopilot: Autopilot::default(),
+        }
     }
 
     fn catalog_node(&self) -> CatalogNode {

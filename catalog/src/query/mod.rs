@@ -235,7 +235,7 @@ impl Query {
             }
             Self::Authority => {
                 let authority = store.authority().cloned();
-                (authority.as_ref().map_or(Index(0), |authority| authority.create_index), Rows::Authority(authority))
+                (authority.as_ref().map_or(Index(0), |authority| authority.modify_index), Rows::Authority(authority))
             }
             Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
@@ -248,7 +248,7 @@ impl Query {
         match self {
             Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
             Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
-            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } | Self::Authority => true,
+            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } => true,
             _ => false,
         }
     }

@@ -82,7 +82,15 @@ impl Naive {
             Command::Prepared(command) => self.apply_prepared(index, command),
             Command::Authority(authority) => {
                 if self.authority.is_none() {
-                    self.authority = Some(Authority { create_index: index, ..(**authority).clone() });
+                    self.authority =
+                        Some(Authority { create_index: index, modify_index: index, ..(**authority).clone() });
+                }
+                Outcome::Done
+            }
+            Command::Signing(signing) => {
+                let Some(authority) = &mut self.authority else { return Outcome::Refused(Refusal::NoAuthority) };
+                if authority.signing != **signing {
+                    (authority.signing, authority.modify_index) = ((**signing).clone(), index);
                 }
                 Outcome::Done
             }
