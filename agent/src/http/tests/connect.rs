@@ -84,7 +84,10 @@ fn certificates_are_made_by_what_was_set_last() {
             r#"500 unknown CA provider "vault": lictor has its own only, which is called "consul""#,
         ),
         (config("7"), "400 Request decode failed: expected a JSON object, got a number"),
-        (config(r#"{"LeafCertTTL":"soon"}"#), r#"400 Request decode failed: LeafCertTTL: "soon" is no duration"#),
+        (
+            config(r#"{"LeafCertTTL":"soon"}"#),
+            r#"400 Request decode failed: LeafCertTTL: time: invalid duration "soon""#,
+        ),
         (config(r#"{"LeafCertTTL":"59m"}"#), "500 leaf cert TTL must be greater or equal than 1h0m0s"),
         (config(r#"{"LeafCertTTL":"8761h"}"#), "500 leaf cert TTL must be less than 8760h0m0s"),
         (

@@ -76,8 +76,19 @@ struct WireRoot {
 
 impl From<&Authority> for WireRoot {
     fn from(authority: &Authority) -> Self {
-        let Authority { trust_domain, id, key_id, serial, not_before, not_after, certificate, .. } = authority;
-        let create_index = authority.create_index;
+        let Authority {
+            trust_domain,
+            id,
+            key_id,
+            serial,
+            not_before,
+            not_after,
+            certificate,
+            key: _,
+            signing: _,
+            create_index,
+            modify_index: _,
+        } = authority;
         Self {
             id: hexadecimal(id),
             name: "Consul CA Root Cert",
@@ -121,15 +132,15 @@ struct Lives {
 
 impl WireConfiguration {
     pub(super) fn of(authority: Option<&Authority>) -> Self {
-        let Authority { signing, create_index, modify_index, .. } = authority.cloned().unwrap_or_default();
-        let Signing { leaf_life, intermediate_life, root_life, state } = signing;
+        let Signing { leaf_life, intermediate_life, root_life, state } =
+            authority.map_or_else(Signing::default, |authority| authority.signing.clone());
         Self {
             provider: "consul",
             config: Lives { intermediate: life(intermediate_life), leaf: life(leaf_life), root: life(root_life) },
             state: Some(state).filter(|state| !state.is_empty()),
             force_without_cross_signing: false,
-            create_index: create_index.0,
-            modify_index: modify_index.0,
+            create_index: authority.map_or(0, |authority| authority.create_index.0),
+            modify_index: authority.map_or(0, |authority| authority.modify_index.0),
         }
     }
 }
