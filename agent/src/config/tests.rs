@@ -313,3 +313,25 @@ proptest! {
         let _ = file::parse("x", &text, Format::Json);
     }
 }
+
+#[test]
+fn what_a_file_says_of_autopilot_and_connect_is_kept() {
+    let bare = loaded(flags(&["--data-dir=/d"]));
+    assert_eq!((bare.connect, &bare.autopilot), (true, &lictor_catalog::Autopilot::default()));
+    let mut args = flags(&["--data-dir=/d", "--server"]);
+    let block = "cleanup_dead_servers = false last_contact_threshold = \"1s\" max_trailing_logs = 9 min_quorum = 3 \
+                 server_stabilization_time = \"3s\" upgrade_version_tag = \"v\"";
+    args.fragments = vec![format!("connect {{ enabled = false }} autopilot {{ {block} }}")];
+    let set = loaded(args);
+    let autopilot = &set.autopilot;
+    assert_eq!((set.connect, autopilot.cleanup_dead_servers, autopilot.max_trailing_logs), (false, false, 9));
+    assert_eq!(
+        (autopilot.last_contact_threshold, autopilot.server_stabilization_time),
+        (Duration::from_secs(1), Duration::from_secs(3))
+    );
+    assert_eq!((autopilot.min_quorum, autopilot.upgrade_version_tag.as_str()), (3, "v"));
+    assert_eq!((&set.debug["AutopilotMinQuorum"], &set.debug["ConnectEnabled"]), (&json!(3), &json!(false)));
+    let check = |text: &str, expected: &str| check_refused(text, expected);
+    check("autopilot { min_quorum = -1 }", "autopilot.min_quorum = -1: must be a whole number from 0 to 4294967295");
+    check("autopilot { last_contact_threshold = \"soon\" }", "autopilot.last_contact_threshold = \"soon\"");
+}

@@ -5,7 +5,7 @@ use super::Handler;
 use super::call::{Call, Method, Reply};
 use super::{
     acl as lists, agent, answer, autopilot, catalog, connect, coordinate, event, health, kv, lock, operator, prepared,
-    session, snapshot, status, txn, usage, watch,
+    session, snapshot, status, txn, ui, usage, watch,
 };
 use crate::gossip::EVENT_MAX;
 use crate::view::Facts;
@@ -144,7 +144,17 @@ pub static ROUTES: &[Route] = &[
     change(Method::Put, "/v1/catalog/deregister", Write(R::Node), Body::Json, catalog::deregister),
     get("/v1/connect/ca/roots", Open, Catalog, connect::roots),
     get("/v1/connect/ca/configuration", Read(R::Operator), Catalog, connect::configuration),
+    change(Method::Put, "/v1/connect/ca/configuration", Write(R::Operator), Body::Json, connect::set_configuration),
     change(Method::Put, "/v1/internal/connect/sign", Write(R::Service), Body::Json, connect::sign),
+    get("/v1/internal/ui/nodes", Filtered, Catalog, ui::nodes),
+    get("/v1/internal/ui/node/", Filtered, Catalog, ui::node),
+    get("/v1/internal/ui/services", Filtered, Catalog, ui::services),
+    get("/v1/internal/ui/catalog-overview", Filtered, Catalog, ui::overview),
+    get("/v1/internal/ui/service-topology/", Read(R::Service), Catalog, ui::topology),
+    get("/v1/internal/ui/gateway-services-nodes/", Read(R::Service), Catalog, ui::of_gateway),
+    get("/v1/internal/ui/gateway-intentions/", Read(R::Service), Catalog, ui::of_gateway),
+    get("/v1/internal/ui/exported-services", Filtered, Catalog, ui::exported),
+    get("/v1/internal/ui/metrics-proxy/", Filtered, Agent, ui::metrics_proxy),
     get("/v1/coordinate/datacenters", Open, Catalog, coordinate::datacenters),
     get("/v1/coordinate/nodes", Filtered, Catalog, coordinate::nodes),
     get("/v1/coordinate/node/", Filtered, Catalog, coordinate::node),

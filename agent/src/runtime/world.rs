@@ -15,6 +15,7 @@ use crate::consensus::News;
 use crate::effect::{Effect, Ending};
 use crate::event::Event;
 use crate::gossip::MemberStatus;
+use crate::hub;
 use crate::local::SyncTicket;
 use crate::view::{LocalView, View};
 use lictor_catalog::store::Scope;
@@ -134,8 +135,8 @@ impl World {
             self.peers.clone_from(&peers);
             self.files.keep_peers(peers);
         }
-        if !Arc::ptr_eq(&self.handle.local.load().events, &local.events) {
-            self.hub.heard(Arc::clone(&local.events));
+        if hub::is_news_of_own(&self.handle.local.load(), &local) {
+            self.hub.told(Arc::clone(&local));
         }
         self.handle.local.store(local);
         self.handle.leadership.send_modify(|changes| *changes += 1);

@@ -12,6 +12,7 @@ use crate::consensus::{EngineId, Letter, News, Write};
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
 use crate::gossip::{DialError, MemberStatus};
+use crate::hub;
 use crate::local::{Ticket as RecordTicket, Write as Record};
 use crate::runtime::mailbox::Lane;
 use crate::view::{LocalView, View};
@@ -347,10 +348,9 @@ impl World {
             self.nodes[node].peers = peers;
         }
         if let Some(process) = self.running(node) {
-            let events = Arc::clone(&local.events);
-            let old = std::mem::replace(&mut process.local, local);
-            if !Arc::ptr_eq(&old.events, &events) {
-                self.tell_hub(node, Message::Heard(events));
+            let old = std::mem::replace(&mut process.local, Arc::clone(&local));
+            if hub::is_news_of_own(&old, &local) {
+                self.tell_hub(node, Message::Told(local));
             }
         }
         self.leadership_changed(node);

@@ -22,4 +22,5 @@ mod prepared;
 mod road;
 mod snapshot;
 mod txn;
+mod ui;
 mod watch;
