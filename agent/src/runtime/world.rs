@@ -81,6 +81,7 @@ impl World {
                     let _ = disk.send(Job { batch, writes, sync, state });
                 }
             }
+            Effect::Retire(store) => drop(tokio::task::spawn_blocking(move || drop(store))),
             Effect::Probe { run, probe } => {
                 let handle = Arc::clone(&self.handle);
                 self.prober.start(run, probe, move |run, outcome| {

@@ -80,6 +80,7 @@ impl World {
             }
             // The outcome comes anyway, as it may from a real prober; the agent knows that it was called off.
             Effect::StopProbe { run: _ } => {}
+            Effect::Retire(store) => drop(store),
             Effect::Persist { ticket, writes } => self.persist(node, ticket, writes),
             Effect::Publish { view, touched } => self.publish(node, view, touched),
             Effect::PublishLocal(local) => self.publish_local(node, local),
