@@ -79,6 +79,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        connect: true,
         coordinates: true,
         encrypted: false,
         default_query_time: std::time::Duration::from_secs(300),

@@ -54,6 +54,8 @@ pub enum Effect {
         sync: bool,
         state: Option<Store>,
     },
+    /// A state that nobody needs: to drop it takes long, so it is done where nobody waits.
+    Retire(Store),
     Probe {
         run: Run,
         probe: Probe,

@@ -101,6 +101,8 @@ pub struct Facts {
     pub serf_port: u16,
     pub server_port: u16,
     pub ui: bool,
+    /// `connect.enabled`: this server shows roots and has certificates signed.
+    pub connect: bool,
     /// `disable_coordinates` is not set.
     pub coordinates: bool,
     /// Gossip packets are sealed.

@@ -5,7 +5,7 @@
 
 use crate::model::{
     Authority, Autopilot, Check, CheckId, Index, Node, NodeCoordinate, NodeName, PreparedQuery, Sequencer, Service,
-    ServiceId, Session,
+    ServiceId, Session, Signing,
 };
 use crate::txn::Txn;
 use bytes::Bytes;
@@ -56,12 +56,14 @@ pub enum Command {
         /// Only if its `modify_index` equals this.
         cas: Option<Index>,
     },
-    /// Who signs certificates from now on, unless somebody does already. Its index is ignored.
+    /// Who signs certificates from now on, unless somebody does already. Its indexes are ignored.
     Authority(Box<Authority>),
     /// Every server offers this level now: commands of it may be proposed from here on. It never falls.
     FeatureLevel(u32),
     /// A node is placed. One that is not there is left out.
     Coordinate(NodeCoordinate),
+    /// What certificates are made by from now on.
+    Signing(Box<Signing>),
 }
 
 /// A node, with any of: one of its services, some of its checks. All or nothing. The indexes in the rows are ignored.

@@ -5,7 +5,7 @@ use lictor_catalog::command::{
     Command, Deregister, Entry, KvCommand, PreparedCommand, Register, RestoreCommand, SessionCommand, Unreadable,
 };
 use lictor_catalog::model::{
-    Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Status,
+    Behavior, Failover, FailoverTarget, Node, Sequencer, Service, ServiceCheck, ServiceQuery, Session, Signing, Status,
     Template, Ttl,
 };
 use lictor_catalog::{
@@ -142,7 +142,12 @@ fn sample() -> Vec<Entry> {
             not_after: 3,
             certificate: Bytes::from_static(b"certificate"),
             key: Bytes::from_static(b"key"),
-            create_index: Index(0),
+            ..Authority::default()
+        })),
+        Command::Signing(Box::new(Signing {
+            leaf_life: Duration::from_secs(3600),
+            state: [("a".to_owned(), "b".to_owned())].into(),
+            ..Signing::default()
         })),
     ];
     commands.into_iter().enumerate().map(|(at, command)| Entry { time_ms: 1000 + at as u64, id: 7, command }).collect()

@@ -360,6 +360,7 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::Nodes(rows) => rows.len(),
         Rows::Services(rows) => rows.len(),
         Rows::Node(row) => row.map_or(0, |(_, services)| services.len()),
+        Rows::Dump(rows) => rows.iter().map(|dump| 1 + dump.services.len() + dump.checks.len()).sum(),
         Rows::Instances(rows) => rows.len(),
         Rows::Checks(rows) => rows.len(),
         Rows::Coordinates(rows) => rows.len(),
@@ -377,6 +378,10 @@ fn the_authorizer_is_asked_for_each_row() {
     assert_eq!([count(Query::Nodes { meta: vec![] }), count(Query::Services { meta: vec![] })], [1, 1]);
     assert_eq!(["a", "b"].map(|name| count(Query::Node { name: name.to_owned() })), [1, 0]);
     assert_eq!(["a", "b"].map(|name| count(Query::HealthNode { name: name.to_owned() })), [1, 0]);
+    assert_eq!(
+        [Some("a"), Some("b"), None].map(|name| count(Query::Dump { node: name.map(str::to_owned) })),
+        [3, 0, 3]
+    );
     for name in ["web", "db"] {
         let seen = usize::from(name == "web");
         assert_eq!([count(nodes(name)), count(health(name)), count(checks(name))], [seen; 3]);

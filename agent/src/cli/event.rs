@@ -5,16 +5,16 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Deserialize;
 use uuid::Uuid;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let word = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
-    client::server_options(Command::new("event").about("Fires a user event at every agent").args([
+    client::server_options(command.args([
         word("name", "NAME", "What the event is called"),
         word("node", "REGEX", "Only for nodes whose names match"),
         word("service", "REGEX", "Only for nodes with a service whose name matches"),
         word("tag", "REGEX", "Only for nodes whose service, as of -service, has a tag that matches"),
-        Arg::new("payload").value_name("PAYLOAD").action(ArgAction::Append),
+        Arg::new("payload").value_name("PAYLOAD").help("What goes with it").action(ArgAction::Append),
     ]))
 }
 

@@ -6,14 +6,12 @@ use crate::nearest::nearest;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use client::{Client, ClientError};
 
-pub(crate) fn command() -> Command {
-    client::options(
-        Command::new("force-leave").about("Makes the cluster take a failed member for one that has left").args([
-            switch("prune", "Forget the member altogether, also one that has left"),
-            switch("wan", "The name is that of a server of another datacenter: name.datacenter"),
-            Arg::new("node").value_name("NODE").action(ArgAction::Append),
-        ]),
-    )
+pub(crate) fn arguments(command: Command) -> Command {
+    client::options(command.args([
+        switch("prune", "Forget the member altogether, also one that has left"),
+        switch("wan", "The name is that of a server of another datacenter: name.datacenter"),
+        Arg::new("node").value_name("NODE").help("The member, by its name").action(ArgAction::Append),
+    ]))
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

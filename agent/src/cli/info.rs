@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-pub(crate) fn command() -> Command {
-    client::options(Command::new("info").about("Shows what the agent tells about itself").arg(format::flag()))
+pub(crate) fn arguments(command: Command) -> Command {
+    client::options(command.arg(format::flag()))
 }
 
 type Stats = BTreeMap<String, BTreeMap<String, Value>>;

@@ -5,11 +5,16 @@ use crate::config::flags::switch;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::fmt::Write;
 
-pub(crate) fn command() -> Command {
-    client::options(Command::new("join").about("Makes the agent join the members at these addresses").args([
-        switch("wan", "Join the servers of another datacenter"),
-        Arg::new("addresses").value_name("ADDRESS").action(ArgAction::Append),
-    ]))
+pub(crate) fn arguments(command: Command) -> Command {
+    client::options(
+        command.args([
+            switch("wan", "Join the servers of another datacenter"),
+            Arg::new("addresses")
+                .value_name("ADDRESS")
+                .help("Where members listen for gossip: a name or an IP address, with a port or without")
+                .action(ArgAction::Append),
+        ]),
+    )
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

@@ -3,8 +3,8 @@
 use super::{Failure, Output, World, client};
 use clap::{ArgMatches, Command};
 
-pub(crate) fn command() -> Command {
-    client::options(Command::new("leave").about("Makes the agent leave the cluster and stop"))
+pub(crate) fn arguments(command: Command) -> Command {
+    client::options(command)
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

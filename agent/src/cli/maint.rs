@@ -12,22 +12,17 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
-    client::options(
-        Command::new("maint")
-            .about("Takes the node or a service out of service and back")
-            .after_help("Without -enable and -disable it shows what is in maintenance.")
-            .args([
-                switch("enable", "Begin maintenance: whoever asks for healthy instances no longer gets it"),
-                switch("disable", "End maintenance"),
-                text("reason", "TEXT", "Why, for those who wonder; with -enable"),
-                text("service", "ID", "A service of this agent, instead of the whole node"),
-                format::flag(),
-            ]),
-    )
+    client::options(command.after_help("Without -enable and -disable it shows what is in maintenance.").args([
+        switch("enable", "Begin maintenance: whoever asks for healthy instances no longer gets it"),
+        switch("disable", "End maintenance"),
+        text("reason", "TEXT", "Why, for those who wonder; with -enable"),
+        text("service", "ID", "A service of this agent, instead of the whole node"),
+        format::flag(),
+    ]))
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// Arguments, one a line.
 pub(crate) fn arguments(bytes: &[u8]) -> Verdict {
     let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let root = root();
+    let root = root(|_| true);
     let argv = argv::normalise(&root, text.split('\n').map(str::to_owned));
     match parse(&root, &argv) {
         Ok(matches) => match matches.subcommand() {
@@ -50,7 +50,7 @@ pub(crate) fn answer(bytes: &[u8]) -> Verdict {
     let _one_at_a_time = agent.turn.lock().unwrap_or_else(PoisonError::into_inner);
     *agent.body.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
     let world = World { env: |_| None, bold: false };
-    let root = root();
+    let root = root(|_| true);
     let mut verdict = Err(String::new());
     for line in LINES {
         let address = format!("-http-addr={}", agent.address);

@@ -8,8 +8,8 @@ use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub(crate) fn command() -> Command {
-    client::options(Command::new("members").about("Lists the members of the cluster").args([
+pub(crate) fn arguments(command: Command) -> Command {
+    client::options(command.args([
         switch("detailed", "Show all tags"),
         switch("wan", "Show the servers of all datacenters"),
         Arg::new("status").long("status").value_name("REGEX").help("Show members of this status").default_value(".*"),

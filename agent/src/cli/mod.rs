@@ -1,19 +1,22 @@
-//! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with a `command` for clap and a `run`
-//! that returns what to print; only this page prints, and `agent`, `lock`, `monitor` and `watch`, which run on.
+//! The command line: Consul's verbs, flags, texts and exit codes. A verb is a file with `arguments` for clap and a `run`
+//! that returns what to print; only this page prints, and `agent`, `debug`, `lock`, `monitor` and `watch`, which run on.
 //!
 //! Client verbs speak to an agent over HTTP as any other client does and know nothing of its insides.
 
+mod absent;
 mod agent;
 mod argv;
 mod catalog;
 mod child;
 mod client;
+mod debug;
 mod event;
 mod force_leave;
 mod format;
 mod host;
 mod info;
 mod join;
+mod keygen;
 mod kv;
 mod leave;
 mod lock;
@@ -34,6 +37,7 @@ mod watch;
 
 pub use agent::banner;
 
+use crate::nearest::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 use client::{Client, ClientError, Options};
@@ -116,9 +120,9 @@ impl World {
 
 type Run = fn(&ArgMatches, &World) -> Result<Output, Failure>;
 
-/// A verb or a group of verbs.
+/// A verb or a group of verbs, by name, with what it is for.
 enum Verb {
-    Leaf(fn() -> Command, Run),
+    Leaf(&'static str, &'static str, fn(Command) -> Command, Run),
     Group(&'static str, &'static str, &'static [Self]),
 }
 
@@ -127,31 +131,48 @@ const VERBS: &[Verb] = &[
         "catalog",
         "Looks into the catalog",
         &[
-            Verb::Leaf(catalog::datacenters::command, catalog::datacenters::run),
-            Verb::Leaf(catalog::nodes::command, catalog::nodes::run),
-            Verb::Leaf(catalog::services::command, catalog::services::run),
+            Verb::Leaf(
+                "datacenters",
+                "Lists the datacenters",
+                catalog::datacenters::arguments,
+                catalog::datacenters::run,
+            ),
+            Verb::Leaf("nodes", "Lists the nodes", catalog::nodes::arguments, catalog::nodes::run),
+            Verb::Leaf("services", "Lists the services", catalog::services::arguments, catalog::services::run),
         ],
     ),
-    Verb::Leaf(event::command, event::run),
-    Verb::Leaf(force_leave::command, force_leave::run),
-    Verb::Leaf(info::command, info::run),
-    Verb::Leaf(join::command, join::run),
+    Verb::Leaf("debug", "Records for a while what the agent does, into an archive", debug::arguments, debug::run),
+    Verb::Leaf("event", "Fires a user event at every agent", event::arguments, event::run),
+    Verb::Leaf(
+        "force-leave",
+        "Makes the cluster take a failed member for one that has left",
+        force_leave::arguments,
+        force_leave::run,
+    ),
+    Verb::Leaf("info", "Shows what the agent tells about itself", info::arguments, info::run),
+    Verb::Leaf("join", "Makes the agent join the members at these addresses", join::arguments, join::run),
+    Verb::Leaf("keygen", "Makes a key for the encryption of gossip", keygen::arguments, keygen::run),
     Verb::Group(
         "kv",
         "Reads and writes keys",
         &[
-            Verb::Leaf(kv::delete::command, kv::delete::run),
-            Verb::Leaf(kv::export::command, kv::export::run),
-            Verb::Leaf(kv::get::command, kv::get::run),
-            Verb::Leaf(kv::import::command, kv::import::run),
-            Verb::Leaf(kv::put::command, kv::put::run),
+            Verb::Leaf("delete", "Removes keys", kv::delete::arguments, kv::delete::run),
+            Verb::Leaf(
+                "export",
+                "Shows all keys under a prefix as JSON, for kv import",
+                kv::export::arguments,
+                kv::export::run,
+            ),
+            Verb::Leaf("get", "Shows values", kv::get::arguments, kv::get::run),
+            Verb::Leaf("import", "Writes the keys that kv export showed", kv::import::arguments, kv::import::run),
+            Verb::Leaf("put", "Writes a value", kv::put::arguments, kv::put::run),
         ],
     ),
-    Verb::Leaf(leave::command, leave::run),
-    Verb::Leaf(lock::command, lock::run),
-    Verb::Leaf(maint::command, maint::run),
-    Verb::Leaf(members::command, members::run),
-    Verb::Leaf(monitor::command, monitor::run),
+    Verb::Leaf("leave", "Makes the agent leave the cluster and stop", leave::arguments, leave::run),
+    Verb::Leaf("lock", "Runs a program while a lock is held", lock::arguments, lock::run),
+    Verb::Leaf("maint", "Takes the node or a service out of service and back", maint::arguments, maint::run),
+    Verb::Leaf("members", "Lists the members of the cluster", members::arguments, members::run),
+    Verb::Leaf("monitor", "Shows the agent's log as it is written, until Ctrl-C", monitor::arguments, monitor::run),
     Verb::Group(
         "operator",
         "Tools for those who run the cluster",
@@ -160,84 +181,168 @@ const VERBS: &[Verb] = &[
                 "autopilot",
                 "How the leader tends the servers",
                 &[
-                    Verb::Leaf(operator::autopilot::get_config_command, operator::autopilot::get_config),
-                    Verb::Leaf(operator::autopilot::set_config_command, operator::autopilot::set_config),
-                    Verb::Leaf(operator::autopilot::state_command, operator::autopilot::state),
+                    Verb::Leaf(
+                        "get-config",
+                        "Shows how the leader tends the servers",
+                        operator::autopilot::get_config_arguments,
+                        operator::autopilot::get_config,
+                    ),
+                    Verb::Leaf(
+                        "set-config",
+                        "Changes how the leader tends the servers",
+                        operator::autopilot::set_config_arguments,
+                        operator::autopilot::set_config,
+                    ),
+                    Verb::Leaf(
+                        "state",
+                        "Shows how well the servers are",
+                        operator::autopilot::state_arguments,
+                        operator::autopilot::state,
+                    ),
                 ],
             ),
             Verb::Group(
                 "raft",
                 "The servers' consensus",
                 &[
-                    Verb::Leaf(operator::raft::list_peers_command, operator::raft::list_peers),
-                    Verb::Leaf(operator::raft::recover_command, operator::raft::recover),
-                    Verb::Leaf(operator::raft::remove_peer_command, operator::raft::remove_peer),
-                    Verb::Leaf(operator::raft::transfer_leader_command, operator::raft::transfer_leader),
+                    Verb::Leaf(
+                        "list-peers",
+                        "Lists the servers of the configuration",
+                        operator::raft::list_peers_arguments,
+                        operator::raft::list_peers,
+                    ),
+                    Verb::Leaf(
+                        "recover",
+                        "Goes on after most servers were lost for good",
+                        operator::raft::recover_arguments,
+                        operator::raft::recover,
+                    ),
+                    Verb::Leaf(
+                        "remove-peer",
+                        "Takes a server off the configuration",
+                        operator::raft::remove_peer_arguments,
+                        operator::raft::remove_peer,
+                    ),
+                    Verb::Leaf(
+                        "transfer-leader",
+                        "Hands leadership to another server",
+                        operator::raft::transfer_leader_arguments,
+                        operator::raft::transfer_leader,
+                    ),
                 ],
+            ),
+            Verb::Group(
+                "usage",
+                "How much the catalog holds",
+                &[Verb::Leaf(
+                    "instances",
+                    "Counts instances of services",
+                    operator::usage::instances_arguments,
+                    operator::usage::instances,
+                )],
             ),
         ],
     ),
-    Verb::Leaf(rtt::command, rtt::run),
+    Verb::Leaf("rtt", "Estimates the time of a round trip between two nodes", rtt::arguments, rtt::run),
     Verb::Group(
         "services",
         "Registers services with the agent",
         &[
-            Verb::Leaf(services::deregister::command, services::deregister::run),
-            Verb::Leaf(services::register::command, services::register::run),
+            Verb::Leaf(
+                "deregister",
+                "Takes services off the agent",
+                services::deregister::arguments,
+                services::deregister::run,
+            ),
+            Verb::Leaf(
+                "register",
+                "Registers services with the agent",
+                services::register::arguments,
+                services::register::run,
+            ),
         ],
     ),
     Verb::Group(
         "snapshot",
         "Saves and restores the catalog",
         &[
-            Verb::Leaf(snapshot::inspect_command, snapshot::inspect),
-            Verb::Leaf(snapshot::restore_command, snapshot::restore),
-            Verb::Leaf(snapshot::save_command, snapshot::save),
+            Verb::Leaf(
+                "inspect",
+                "Shows what a saved snapshot holds, without an agent",
+                snapshot::inspect_arguments,
+                snapshot::inspect,
+            ),
+            Verb::Leaf(
+                "restore",
+                "Puts a saved snapshot in place of the whole catalog",
+                snapshot::restore_arguments,
+                snapshot::restore,
+            ),
+            Verb::Leaf("save", "Saves a snapshot of the catalog into a file", snapshot::save_arguments, snapshot::save),
         ],
     ),
-    Verb::Leaf(validate::command, validate::run),
-    Verb::Leaf(version::command, version::run),
-    Verb::Leaf(watch::command, watch::run),
+    Verb::Leaf("validate", "Checks configuration files", validate::arguments, validate::run),
+    Verb::Leaf("version", "Prints the version", version::arguments, version::run),
+    Verb::Leaf(
+        "watch",
+        "Shows what is watched, or runs a program with it at each change",
+        watch::arguments,
+        watch::run,
+    ),
 ];
 
 impl Verb {
-    fn command(&self) -> Command {
-        match self {
-            Self::Leaf(command, _) => command(),
-            Self::Group(name, about, verbs) => Command::new(*name)
-                .about(*about)
+    fn command(&self, named: &impl Fn(&str) -> bool) -> Command {
+        match *self {
+            Self::Leaf(name, about, arguments, _) => leaf(name, about, arguments, named),
+            Self::Group(name, about, verbs) => Command::new(name)
+                .about(about)
                 .subcommand_required(true)
                 .arg_required_else_help(true)
                 .disable_help_subcommand(true)
-                .subcommands(verbs.iter().map(Self::command)),
+                .subcommands(verbs.iter().map(|verb| verb.command(named))),
         }
     }
 }
 
-/// The whole tree.
-pub(crate) fn root() -> Command {
+/// One that nobody named is only there to be listed.
+fn leaf(
+    name: &'static str,
+    about: &'static str,
+    arguments: fn(Command) -> Command,
+    named: &impl Fn(&str) -> bool,
+) -> Command {
+    let command = Command::new(name).about(about);
+    if named(name) { arguments(command) } else { command }
+}
+
+/// All verbs, with the arguments of those that may have been named: those of all of them would be most of what an agent
+/// has in memory.
+pub(crate) fn root(named: impl Fn(&str) -> bool) -> Command {
     Command::new("lictor")
         .about("Service discovery and health checks, speaking Consul's API")
         .after_help(
-            "Flags take one dash or two, as in -dev. All commands but agent, validate and version ask the agent at\n\
-             -http-addr or CONSUL_HTTP_ADDR, or else at 127.0.0.1:8500. Begin with: lictor agent -dev",
+            "Flags take one dash or two, as in -dev. All commands but agent, keygen, snapshot inspect, validate and version\n\
+             ask the agent at -http-addr or CONSUL_HTTP_ADDR, or else at 127.0.0.1:8500. Begin with: lictor agent -dev",
         )
+        // However long a help is, it stands beside its flag.
+        .term_width(0)
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true)
-        .subcommand(crate::config::flags::command())
-        .subcommands(VERBS.iter().map(Verb::command))
+        .subcommand(leaf("agent", "Runs the agent", crate::config::flags::arguments, &named))
+        .subcommands(VERBS.iter().map(|verb| verb.command(&named)))
 }
 
 /// Runs the command line of this process. The program's own name does not matter: a link called `consul` is as good.
 #[must_use]
 pub fn main() -> ExitCode {
-    let root = root();
     let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
     let words = match words {
         Ok(words) => words,
         Err(word) => return emit(&Output::complaint(format!("the argument {word:?} is not UTF-8"), 1)),
     };
+    let root = root(|name| words.iter().any(|word| word == name));
     let argv = argv::normalise(&root, words);
     let matches = match parse(&root, &argv) {
         Ok(matches) => matches,
@@ -262,7 +367,7 @@ fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Outpu
     for verb in verbs {
         match verb {
             Verb::Group(group, _, verbs) if *group == name => return dispatch(verbs, inner, world),
-            Verb::Leaf(command, run) if command().get_name() == name => return run(inner, world),
+            Verb::Leaf(leaf, _, _, run) if *leaf == name => return run(inner, world),
             _ => {}
         }
     }
@@ -272,33 +377,36 @@ fn dispatch(verbs: &[Verb], matches: &ArgMatches, world: &World) -> Result<Outpu
 /// Help, or what is wrong with the command line. Without a known command: the list of them, and 127.
 fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
     let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
     };
-    let meant = |kind| text(kind).map(|near| format!("; did you mean {near:?}?")).unwrap_or_else(|| ".".to_owned());
     match error.kind() {
         ErrorKind::DisplayHelp => Output::text(error.to_string()),
         ErrorKind::MissingSubcommand if argv.is_empty() => Output::complaint(root.clone().render_help(), 127),
         ErrorKind::InvalidSubcommand => {
-            let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let hint = meant(ContextKind::SuggestedSubcommand);
+            let word = text(ContextKind::InvalidSubcommand);
             let (command, path) = named(root, argv);
+            let near = nearest(word, command.get_subcommands().map(Command::get_name));
+            let hint = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near:?}?"));
             if std::ptr::eq(command, root) {
+                if let Some(advice) = absent::advice(word) {
+                    return Output::complaint(format!("There is no command {word:?}: {advice}."), 1);
+                }
                 let list = root.clone().render_help();
                 return Output::complaint(format!("There is no command {word:?}{hint}\n\n{list}"), 127);
             }
             Output::complaint(format!("{path} has no command {word:?}{hint} All are listed by: {path} -h"), 1)
         }
         ErrorKind::UnknownArgument => {
-            let (_, path) = named(root, argv);
-            let word = text(ContextKind::InvalidArg).unwrap_or_default();
-            // People write one dash, as all our texts do.
-            let one_dash = |flag: &str| flag.trim_start_matches('-').to_owned();
-            let hint = text(ContextKind::SuggestedArg).map(|near| format!("; did you mean -{}?", one_dash(&near)));
-            let hint = hint.unwrap_or_else(|| ".".to_owned());
+            let (command, path) = named(root, argv);
+            let word = text(ContextKind::InvalidArg);
             let fault = match word.strip_prefix("--") {
-                Some(flag) => format!("{path} has no flag -{flag}{hint}"),
+                // People write one dash, as all our texts do.
+                Some(flag) => {
+                    let near = nearest(flag, command.get_arguments().filter_map(clap::Arg::get_long));
+                    let hint = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean -{near}?"));
+                    format!("{path} has no flag -{flag}{hint}")
+                }
                 None => format!("{path} takes no argument {word:?}."),
             };
             Output::complaint(format!("{fault} All are listed by: {path} -h"), 1)

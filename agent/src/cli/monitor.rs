@@ -6,9 +6,9 @@ use clap::{Arg, ArgMatches, Command};
 use client::End;
 use std::io::Write;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     client::options(
-        Command::new("monitor").about("Shows the agent's log as it is written, until Ctrl-C").args([
+        command.args([
             Arg::new("log-level")
                 .long("log-level")
                 .value_name("LEVEL")

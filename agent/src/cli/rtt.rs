@@ -8,11 +8,16 @@ use lictor_catalog::Coordinate;
 use lictor_catalog::model::DIMENSIONS;
 use serde::Deserialize;
 
-pub(crate) fn command() -> Command {
-    client::options(Command::new("rtt").about("Estimates the time of a round trip between two nodes").args([
-        switch("wan", "The nodes are servers, as node.datacenter, and the way between datacenters counts"),
-        Arg::new("nodes").value_name("NODE").action(ArgAction::Append),
-    ]))
+pub(crate) fn arguments(command: Command) -> Command {
+    client::options(
+        command.args([
+            switch("wan", "The nodes are servers, as node.datacenter, and the way between datacenters counts"),
+            Arg::new("nodes")
+                .value_name("NODE")
+                .help("Two nodes, or one to measure from the agent's own")
+                .action(ArgAction::Append),
+        ]),
+    )
 }
 
 #[derive(Deserialize)]

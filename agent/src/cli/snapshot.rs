@@ -14,7 +14,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 fn file_argument() -> Arg {
-    Arg::new("file").value_name("FILE")
+    Arg::new("file").value_name("FILE").help("The snapshot")
 }
 
 fn file(matches: &ArgMatches) -> Result<PathBuf, Failure> {
@@ -22,10 +22,9 @@ fn file(matches: &ArgMatches) -> Result<PathBuf, Failure> {
     file.map(PathBuf::from).ok_or_else(|| Failure::Usage("Missing FILE argument".to_owned()))
 }
 
-pub(crate) fn save_command() -> Command {
+pub(crate) fn save_arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("save")
-            .about("Saves a snapshot of the catalog into a file")
+        command
             .after_help("Keys, nodes, services and checks as of one moment. The file is put in its place when it was read back and is sound.")
             .arg(file_argument())
             .arg(
@@ -115,10 +114,9 @@ pub(crate) fn save(matches: &ArgMatches, world: &World) -> Result<Output, Failur
     }
 }
 
-pub(crate) fn restore_command() -> Command {
+pub(crate) fn restore_arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("restore")
-            .about("Puts a saved snapshot in place of the whole catalog")
+        command
             .after_help("What was written since is lost. A damaged file is refused, and an interrupted restore changes nothing.")
             .arg(file_argument()),
     )
@@ -136,9 +134,8 @@ pub(crate) fn restore(matches: &ArgMatches, world: &World) -> Result<Output, Fai
     Ok(Output::line("Restored snapshot"))
 }
 
-pub(crate) fn inspect_command() -> Command {
-    Command::new("inspect")
-        .about("Shows what a saved snapshot holds, without an agent")
+pub(crate) fn inspect_arguments(command: Command) -> Command {
+    command
         .arg(file_argument())
         .arg(switch("kvdetails", "Also count the keys under each prefix"))
         .arg(

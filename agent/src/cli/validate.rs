@@ -6,11 +6,15 @@ use crate::config::{self, AgentArgs, Format};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
-pub(crate) fn command() -> Command {
-    Command::new("validate").about("Checks configuration files").args_override_self(true).args([
+pub(crate) fn arguments(command: Command) -> Command {
+    command.args_override_self(true).args([
         switch("quiet", "Say nothing when all is well"),
         Arg::new("config-format").long("config-format").value_name("FORMAT").help("Read all files as hcl or as json"),
-        Arg::new("paths").value_name("PATH").action(ArgAction::Append).value_parser(value_parser!(PathBuf)),
+        Arg::new("paths")
+            .value_name("PATH")
+            .help("Files, or directories of them")
+            .action(ArgAction::Append)
+            .value_parser(value_parser!(PathBuf)),
     ])
 }
 

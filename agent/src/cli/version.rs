@@ -6,8 +6,8 @@ use crate::view::{CONSUL_LEVEL, VERSION};
 use clap::{ArgMatches, Command};
 use serde_json::json;
 
-pub(crate) fn command() -> Command {
-    Command::new("version").about("Prints the version").args_override_self(true).arg(format::flag())
+pub(crate) fn arguments(command: Command) -> Command {
+    command.args_override_self(true).arg(format::flag())
 }
 
 pub(crate) fn run(matches: &ArgMatches, _: &World) -> Result<Output, Failure> {

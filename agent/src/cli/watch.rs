@@ -17,12 +17,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(180);
 /// How long one poll waits for a change; well within the patience for any answer.
 const WAIT: &str = "30s";
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     client::server_options(
-        Command::new("watch").about("Shows what is watched, or runs a program with it at each change").args([
+        command.args([
             text("type", "TYPE", "key, keyprefix, services, nodes, service, checks, event, connect_roots or connect_leaf"),
             text("key", "KEY", "With -type=key: which"),
             text("prefix", "PREFIX", "With -type=keyprefix: which keys"),
@@ -252,7 +252,7 @@ mod tests {
     use crate::cli::argv;
 
     fn wanted(line: &str) -> Result<Wanted, String> {
-        let root = Command::new("lictor").subcommand(command());
+        let root = Command::new("lictor").subcommand(arguments(Command::new("watch")));
         let argv = argv::normalise(&root, format!("watch {line}").split(' ').map(str::to_owned));
         let matches = root.try_get_matches_from(std::iter::once("lictor".to_owned()).chain(argv)).expect("flags");
         Wanted::read(matches.subcommand_matches("watch").expect("watch")).map_err(|failure| failure.to_string())

@@ -82,6 +82,14 @@ fn behaviour(r: &Resolved) -> Value {
         "HTTPBlockEndpoints": r.block_endpoints, "DisableCoordinates": r.disable_coordinates,
         "Telemetry": {"MetricsPrefix": r.telemetry.prefix, "DisableHostname": r.telemetry.hostname.is_empty(),
                       "FilterDefault": r.telemetry.filter_default, "PrometheusEnabled": r.telemetry.prometheus},
+        "ConnectEnabled": r.connect,
+        "AutopilotCleanupDeadServers": r.autopilot.cleanup_dead_servers,
+        "AutopilotLastContactThreshold": span(r.autopilot.last_contact_threshold),
+        "AutopilotMaxTrailingLogs": r.autopilot.max_trailing_logs, "AutopilotMinQuorum": r.autopilot.min_quorum,
+        "AutopilotServerStabilizationTime": span(r.autopilot.server_stabilization_time),
+        "AutopilotRedundancyZoneTag": r.autopilot.redundancy_zone_tag,
+        "AutopilotDisableUpgradeMigration": r.autopilot.disable_upgrade_migration,
+        "AutopilotUpgradeVersionTag": r.autopilot.upgrade_version_tag,
         "Services": services, "Checks": checks,
     })
 }

@@ -110,9 +110,9 @@ pub(crate) fn switch(name: &'static str, help: &'static str) -> Arg {
         })
 }
 
-/// The `agent` command with all its flags.
+/// Gives `agent` all its flags.
 #[must_use]
-pub fn command() -> Command {
+pub fn arguments(command: Command) -> Command {
     let path = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -137,7 +137,7 @@ pub fn command() -> Command {
         Kind::Duration => Arg::new(flag).long(flag).help(help).value_name("DURATION"),
         _ => Arg::new(flag).long(flag).help(help).value_name("VALUE"),
     });
-    Command::new("agent").about("Runs the agent").args_override_self(true).args(fixed).args(keys)
+    command.args_override_self(true).args(fixed).args(keys)
 }
 
 /// # Errors

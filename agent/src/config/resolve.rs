@@ -8,6 +8,7 @@ use super::{debug, rules};
 use crate::checks::CheckSpec;
 use crate::local::ServiceSpec;
 use crate::time::parse_duration;
+use lictor_catalog::Autopilot;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -112,6 +113,24 @@ impl Settings<'_> {
         found.sort();
         found.dedup();
         Ok(found)
+    }
+
+    fn autopilot(&self) -> Result<Autopilot, ConfigError> {
+        let default = Autopilot::default();
+        let text = |path| self.text(path).unwrap_or_default().to_owned();
+        let threshold = self.duration("autopilot.last_contact_threshold", default.last_contact_threshold);
+        let stabilization = self.duration("autopilot.server_stabilization_time", default.server_stabilization_time);
+        Ok(Autopilot {
+            cleanup_dead_servers: self.flag("autopilot.cleanup_dead_servers").unwrap_or(default.cleanup_dead_servers),
+            last_contact_threshold: threshold,
+            max_trailing_logs: self.number("autopilot.max_trailing_logs", default.max_trailing_logs, 0, u64::MAX)?,
+            min_quorum: self.number32("autopilot.min_quorum", default.min_quorum, 0)?,
+            server_stabilization_time: stabilization,
+            redundancy_zone_tag: text("autopilot.redundancy_zone_tag"),
+            disable_upgrade_migration: self.on("autopilot.disable_upgrade_migration"),
+            upgrade_version_tag: text("autopilot.upgrade_version_tag"),
+            ..default
+        })
     }
 
     fn ports(&self, server: bool) -> Result<Ports, ConfigError> {
@@ -325,6 +344,8 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         response_headers: settings.map("http_config.response_headers").into_iter().collect(),
         block_endpoints: settings.texts("http_config.block_endpoints"),
         telemetry: rules::telemetry(&settings, host)?,
+        connect: settings.flag("connect.enabled").unwrap_or(true),
+        autopilot: settings.autopilot()?,
         services: settings.services()?,
         checks: settings.checks()?,
         debug: Value::Null,

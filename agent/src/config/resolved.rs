@@ -2,6 +2,7 @@
 
 use super::address::HttpAddr;
 use crate::metrics::Telemetry;
+use lictor_catalog::Autopilot;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -80,6 +81,10 @@ pub struct Resolved {
     pub response_headers: Vec<(String, String)>,
     pub block_endpoints: Vec<String>,
     pub telemetry: Telemetry,
+    /// Roots are shown and certificates signed.
+    pub connect: bool,
+    /// How servers are tended until somebody sets it for all of them.
+    pub autopilot: Autopilot,
 
     /// Definitions as written, already found valid by `ServiceSpec::parse` and `CheckSpec::parse`.
     pub services: Vec<Value>,

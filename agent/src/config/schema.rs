@@ -47,7 +47,8 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         "server bootstrap disable_host_node_id leave_on_terminate skip_leave_on_interrupt log_json \
          enable_script_checks enable_local_script_checks discard_check_output \
          dns_config.allow_stale dns_config.enable_truncate dns_config.only_passing dns_config.disable_compression \
-         dns_config.enable_additional_node_meta_txt telemetry.disable_hostname telemetry.filter_default disable_coordinates disable_kv_key_validation session_ttl_exact",
+         dns_config.enable_additional_node_meta_txt telemetry.disable_hostname telemetry.filter_default disable_coordinates disable_kv_key_validation session_ttl_exact \
+         connect.enabled autopilot.cleanup_dead_servers autopilot.disable_upgrade_migration",
     ),
     (
         Built,
@@ -56,20 +57,23 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          ports.dns ports.http ports.https ports.grpc ports.grpc_tls ports.serf_lan ports.serf_wan ports.server \
          dns_config.a_record_limit dns_config.udp_answer_limit dns_config.soa.refresh dns_config.soa.retry \
          dns_config.soa.expire dns_config.soa.min_ttl performance.raft_multiplier limits.kv_max_value_size \
-         limits.txn_max_req_len limits.http_max_conns_per_client",
+         limits.txn_max_req_len limits.http_max_conns_per_client \
+         autopilot.max_trailing_logs autopilot.min_quorum",
     ),
     (
         Built,
         Text,
         "datacenter primary_datacenter acl_datacenter data_dir node_name node_id bind_addr advertise_addr \
          advertise_addr_ipv4 advertise_addr_ipv6 serf_lan client_addr addresses.dns addresses.http domain alt_domain \
-         encrypt log_level pid_file telemetry.metrics_prefix",
+         encrypt log_level pid_file telemetry.metrics_prefix autopilot.redundancy_zone_tag \
+         autopilot.upgrade_version_tag",
     ),
     (
         Built,
         Duration,
         "retry_interval reconnect_timeout check_update_interval default_query_time max_query_time session_ttl_min \
-         dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout telemetry.prometheus_retention_time",
+         dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout telemetry.prometheus_retention_time \
+         autopilot.last_contact_threshold autopilot.server_stabilization_time",
     ),
     (Built, Texts, "retry_join start_join http_config.block_endpoints telemetry.prefix_filter"),
     (Built, TextMap, "node_meta dns_config.service_ttl http_config.response_headers"),
@@ -80,7 +84,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         "ui ui_config.enabled enable_debug rejoin_after_leave acl.enabled acl.enable_key_list_policy acl.enable_token_replication acl.enable_token_persistence \
          acl_enable_key_list_policy acl_enforce_version_8 translate_wan_addrs enable_syslog enable_agent_tls_for_checks \
          verify_incoming verify_incoming_rpc verify_incoming_https verify_outgoing verify_server_hostname \
-         auto_reload_config auto_encrypt.tls auto_encrypt.allow_tls connect.enabled \
+         auto_reload_config auto_encrypt.tls auto_encrypt.allow_tls \
          connect.enable_mesh_gateway_wan_federation \
          tls.defaults.verify_incoming tls.defaults.verify_outgoing tls.defaults.verify_server_hostname \
          tls.internal_rpc.verify_incoming tls.internal_rpc.verify_outgoing tls.internal_rpc.verify_server_hostname \
@@ -93,7 +97,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          enable_central_service_config use_streaming_backend rpc.enable_streaming encrypt_verify_incoming \
          encrypt_verify_outgoing dns_config.use_cache http_config.use_cache telemetry.enable_host_metrics telemetry.disable_per_tenancy_usage_metrics \
          telemetry.retry_failed_connection telemetry.disable_compat_1.9 telemetry.disable_service_metrics \
-         autopilot.cleanup_dead_servers autopilot.disable_upgrade_migration peering.enabled enable_acl_replication \
+         peering.enabled enable_acl_replication \
          tls_prefer_server_cipher_suites",
     ),
     (
@@ -119,8 +123,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Text,
         "server_name license_path partition version protocol_version version_prerelease build_date ui_content_path \
          ui_config.content_path ui_config.metrics_provider ui_config.metrics_provider_options_json \
-         connect.ca_provider autopilot.redundancy_zone_tag autopilot.upgrade_version_tag \
-         autopilot.last_contact_threshold autopilot.server_stabilization_time \
+         connect.ca_provider \
          limits.request_limits.mode",
     ),
     (
@@ -138,7 +141,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          retry_max_wan ports.proxy_min_port ports.proxy_max_port ports.sidecar_min_port ports.sidecar_max_port \
          ports.expose_min_port ports.expose_max_port limits.rpc_rate limits.rpc_max_burst \
          limits.rpc_max_conns_per_client limits.request_limits.read_rate limits.request_limits.write_rate \
-         autopilot.max_trailing_logs autopilot.min_quorum cache.entry_fetch_max_burst cache.entry_fetch_rate \
+         cache.entry_fetch_max_burst cache.entry_fetch_rate \
          http_config.max_header_bytes",
     ),
     (

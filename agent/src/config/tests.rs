@@ -26,7 +26,8 @@ fn fragments(texts: &[&str]) -> AgentArgs {
 }
 
 fn flags(argv: &[&str]) -> AgentArgs {
-    let matches = flags::command().no_binary_name(true).try_get_matches_from(argv).expect("flags");
+    let matches =
+        flags::arguments(Command::new("agent")).no_binary_name(true).try_get_matches_from(argv).expect("flags");
     flags::read(&matches).expect("arguments")
 }
 
@@ -37,7 +38,7 @@ fn loaded(args: AgentArgs) -> Resolved {
 
 #[test]
 fn the_command_is_sound() {
-    Command::debug_assert(flags::command());
+    Command::debug_assert(flags::arguments(Command::new("agent")));
 }
 
 #[test]
@@ -280,13 +281,16 @@ fn settings_that_do_not_go_together() {
 #[test]
 fn flags_of_the_wrong_kind_are_named() {
     let check = |flag: &str, expected: &str| {
-        let matches = flags::command().no_binary_name(true).try_get_matches_from([flag]).expect("flags");
+        let matches =
+            flags::arguments(Command::new("agent")).no_binary_name(true).try_get_matches_from([flag]).expect("flags");
         assert_eq!(flags::read(&matches).expect_err(flag).to_string(), expected);
     };
     check("--http-port=x", "-http-port=x: not a whole number");
     check("--node-meta=x", "-node-meta=x: write key:value");
     check("--config-format=toml", "-config-format=toml: there are only hcl and json");
-    assert!(flags::command().no_binary_name(true).try_get_matches_from(["--server=maybe"]).is_err());
+    assert!(
+        flags::arguments(Command::new("agent")).no_binary_name(true).try_get_matches_from(["--server=maybe"]).is_err()
+    );
     let last = flags(&["--node=a", "--node=b", "--server", "--server=0"]);
     let resolved = loaded(AgentArgs { fragments: vec!["data_dir = \"/d\"".to_owned()], ..last });
     assert_eq!((resolved.node_name.as_str(), resolved.server), ("b", false));
@@ -308,4 +312,26 @@ proptest! {
         let text = String::from_utf8_lossy(&bytes);
         let _ = file::parse("x", &text, Format::Json);
     }
+}
+
+#[test]
+fn what_a_file_says_of_autopilot_and_connect_is_kept() {
+    let bare = loaded(flags(&["--data-dir=/d"]));
+    assert_eq!((bare.connect, &bare.autopilot), (true, &lictor_catalog::Autopilot::default()));
+    let mut args = flags(&["--data-dir=/d", "--server"]);
+    let block = "cleanup_dead_servers = false last_contact_threshold = \"1s\" max_trailing_logs = 9 min_quorum = 3 \
+                 server_stabilization_time = \"3s\" upgrade_version_tag = \"v\"";
+    args.fragments = vec![format!("connect {{ enabled = false }} autopilot {{ {block} }}")];
+    let set = loaded(args);
+    let autopilot = &set.autopilot;
+    assert_eq!((set.connect, autopilot.cleanup_dead_servers, autopilot.max_trailing_logs), (false, false, 9));
+    assert_eq!(
+        (autopilot.last_contact_threshold, autopilot.server_stabilization_time),
+        (Duration::from_secs(1), Duration::from_secs(3))
+    );
+    assert_eq!((autopilot.min_quorum, autopilot.upgrade_version_tag.as_str()), (3, "v"));
+    assert_eq!((&set.debug["AutopilotMinQuorum"], &set.debug["ConnectEnabled"]), (&json!(3), &json!(false)));
+    let check = |text: &str, expected: &str| check_refused(text, expected);
+    check("autopilot { min_quorum = -1 }", "autopilot.min_quorum = -1: must be a whole number from 0 to 4294967295");
+    check("autopilot { last_contact_threshold = \"soon\" }", "autopilot.last_contact_threshold = \"soon\"");
 }

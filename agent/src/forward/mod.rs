@@ -96,7 +96,7 @@ pub enum Where {
 pub fn place(plan: &Plan, view: &View) -> Where {
     match plan {
         Plan::Answer(_) | Plan::Act(_) | Plan::Survey(_) | Plan::Stream(_) | Plan::Leaf(_) => Where::Here,
-        Plan::Read(Read { subject: Subject::Events { .. }, .. }) => Where::Here,
+        Plan::Read(Read { subject: Subject::Events { .. } | Subject::Service { .. }, .. }) => Where::Here,
         Plan::Read(Read { consistency, .. }) => place_read(*consistency, view),
         Plan::Write(..) | Plan::Certify(_) | Plan::Leader => place_write(view),
     }

@@ -53,6 +53,10 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
         Subject::Events { .. } => {
             return Reply::json(encoded.body.clone()).with("x-consul-index", decimal(index.0.max(1)));
         }
+        Subject::Service { .. } if encoded.status == 200 => {
+            return Reply::from(encoded.clone()).with("x-consul-contenthash", format!("{:x}", index.0));
+        }
+        Subject::Service { .. } => return Reply::from(encoded.clone()),
     };
     let mut add = |name: &'static str, value: Cow<'static, str>| headers.push((Cow::Borrowed(name), value));
     if let Some(content_type) = encoded.content_type {
@@ -188,6 +192,7 @@ pub fn refusal_text(refusal: &Refusal) -> String {
         Refusal::NameTaken { node, holder } => {
             format!("failed inserting node: Node name {node} is reserved by node {holder} with name {node}")
         }
+        Refusal::NoAuthority => "CA is uninitialized: the leader has not made a root yet, try again".to_owned(),
         Refusal::MissingCheck { check } => format!("Missing check '{check}' registration"),
         Refusal::CriticalCheck { check } => format!("Check '{check}' is in critical state"),
         Refusal::SessionTaken { id } => format!("session \"{id}\" already exists"),

@@ -173,7 +173,7 @@ pub struct Blocking {
 }
 
 /// What is made of rows, where an endpoint has more than one way to show them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
     #[default]
     Plain,
@@ -187,6 +187,14 @@ pub enum Form {
     Pem,
     /// What certificates are made with (`connect/ca/configuration`).
     Configuration,
+    /// What the instances of each service add up to (`internal/ui/services`).
+    Services,
+    /// How many nodes, instances and checks are in which state (`internal/ui/catalog-overview`).
+    Overview,
+    /// Who is a client of whom, around one service (`internal/ui/service-topology`).
+    Topology { service: String, gateway: bool },
+    /// A list of what there never is here, whatever the rows are.
+    Absent,
 }
 
 /// How rows become bytes. Equal (query, encoding) has equal bytes at equal index.
@@ -210,6 +218,8 @@ pub enum Subject {
     /// The user events that this agent has heard, those of a name or, when it is empty, all. No server knows more of them, so
     /// consistency has no meaning here; and the index is not above, but other than the one seen when there is something new.
     Events { name: String },
+    /// A service that this agent owns. No server is asked; the index is its content hash, and 0 when it is not there.
+    Service { id: String },
 }
 
 impl Subject {
@@ -224,7 +234,7 @@ impl Subject {
     pub fn shows_what_it_watches(&self) -> bool {
         match self {
             Self::Catalog(query) => query.shows_what_it_watches(),
-            Self::Events { .. } => true,
+            Self::Events { .. } | Self::Service { .. } => true,
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn call(bytes: &[u8]) -> Verdict {
                 read.blocking.is_none_or(|blocking| blocking.wait <= world.facts.max_query_time),
                 "waits are bounded"
             );
-            let found = hub::find(&world.view, &[], &read.subject, &read.encoding, "dc1");
+            let found = hub::find(&world.view, &world.local, &read.subject, &read.encoding, "dc1");
             is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()))
         }
         Plan::Write(command, how) => written(&world.view.store, command, how),
@@ -116,7 +116,7 @@ fn written(store: &Store, command: Command, how: super::call::WriteAnswer) -> Ve
         };
         let call = read(format!("GET {query}\n\n").as_bytes()).expect("a sound request");
         if let Plan::Read(read) = plan(&world.context(), &call) {
-            let found = hub::find(&world.view, &[], &read.subject, &read.encoding, "dc1");
+            let found = hub::find(&world.view, &world.local, &read.subject, &read.encoding, "dc1");
             let _ = is_sound(&answer::read_reply(&read, found.index, &found.encoded, answer::Freshness::default()));
         }
     }
@@ -203,6 +203,7 @@ fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        connect: true,
         coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),

@@ -33,6 +33,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::facts as test_facts;
 pub mod txn;
+pub mod ui;
 pub mod usage;
 pub mod watch;
 pub mod wire;

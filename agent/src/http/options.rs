@@ -9,6 +9,7 @@ use crate::time::parse_duration;
 use crate::view::Facts;
 use lictor_catalog::{Index, Query, query};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether the answer is indented: `?pretty`, or always under `-dev`.
 #[must_use]
@@ -87,7 +88,7 @@ pub fn consistency(context: &Context<'_>, call: &Call) -> Result<Consistency, Re
 
 /// `?index=` and `?wait=`, both checked even when only one is given. An index of 0 does not block.
 pub fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
-    let wait = wait(call)?.filter(|wait| !wait.is_zero()).unwrap_or(facts.default_query_time).min(facts.max_query_time);
+    let wait = wait(facts, call)?;
     let min_index = match call.params.get("index").filter(|text| !text.is_empty()) {
         None => 0,
         Some(text) => go_u64(text).ok_or_else(|| Reply::text(400, "Invalid index"))?,
@@ -95,10 +96,11 @@ pub fn blocking(facts: &Facts, call: &Call) -> Result<Option<Blocking>, Reply> {
     Ok((min_index > 0).then_some(Blocking { min_index: Index(min_index), wait }))
 }
 
-/// `?wait=`, if it is there.
-pub fn wait(call: &Call) -> Result<Option<std::time::Duration>, Reply> {
+/// `?wait=`, or for how long is waited without.
+pub fn wait(facts: &Facts, call: &Call) -> Result<Duration, Reply> {
     let text = call.params.get("wait").filter(|text| !text.is_empty());
-    text.map(parse_duration).transpose().map_err(|_bad| Reply::text(400, "Invalid wait time"))
+    let wait = text.map(parse_duration).transpose().map_err(|_bad| Reply::text(400, "Invalid wait time"))?;
+    Ok(wait.filter(|wait| !wait.is_zero()).unwrap_or(facts.default_query_time).min(facts.max_query_time))
 }
 
 fn cache_control(header: &str) -> Result<(), Reply> {

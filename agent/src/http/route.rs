@@ -16,13 +16,13 @@ use super::openapi::param as p;
 use super::openapi::param::Param;
 use super::openapi::{self, ARCHIVE, BYTES, Content, Doc, EVENTS, Other, PEM, TEXT, json, list, one, shape, words};
 use super::wire::{
-    AgentService, CatalogService, HealthEntry, Leaf, Metrics, NodeList, NodeMap, WireCheck, WireConfiguration,
-    WireEvent, WireExecuted, WireExplained, WireId, WireMember, WireNode, WirePlace, WireQuery, WireRoots,
-    WireSequencer, WireSession, WireTxn,
+    AgentService, CatalogService, HealthEntry, Leaf, Listed, Metrics, NodeList, NodeMap, Overview, Topology, WireCheck,
+    WireConfiguration, WireDump, WireEvent, WireExecuted, WireExplained, WireId, WireMember, WireNode, WirePlace,
+    WireQuery, WireRoots, WireSequencer, WireSession, WireTxn,
 };
 use super::{
     acl as lists, agent, autopilot, catalog, connect, coordinate, event, health, kv, lock, operator, prepared, session,
-    snapshot, status, txn, usage, watch,
+    snapshot, status, txn, ui, usage, watch,
 };
 use crate::gossip::EVENT_MAX;
 use crate::server::role::recovery::Prospect;
@@ -177,6 +177,7 @@ use Resource as R;
 
 /// What is answered to most writes.
 const TRUE: &[Content] = one::<bool>();
+const NONE: &[Content] = list::<()>();
 const ABSENT: Other = words(404, "There is none.");
 /// What a command refuses that makes no sense against the state, or in itself: Consul says 500, and clients expect it.
 const SENSELESS: Other = words(500, "It makes no sense, or not in this state of the catalog; the text says why.");
@@ -356,9 +357,54 @@ pub static ROUTES: &[Route] = &[
         &[p::READ],
         one::<WireConfiguration>(),
     ),
+    change(Method::Put, "/v1/connect/ca/configuration", Write(R::Operator), Body::Json, connect::set_configuration)
+        .says("Says how long certificates live; the root stays what it is", &[p::HERE], &[])
+        .reads(json::<b::CertificateSettings>())
+        .or(&[SENSELESS]),
     change(Method::Put, "/v1/internal/connect/sign", Write(R::Service), Body::Json, connect::sign)
         .says("Signs for a service, on behalf of an agent", &[], one::<Leaf>())
         .reads(json::<b::SigningRequest>()),
+    get("/v1/internal/ui/nodes", Filtered, Catalog, ui::nodes).says(
+        "All nodes, each with all that is on it",
+        &[p::READ, p::FILTER],
+        list::<WireDump<'_>>(),
+    ),
+    get("/v1/internal/ui/node/{node}", Filtered, Catalog, ui::node)
+        .says("A node with all that is on it", &[p::READ], one::<WireDump<'_>>())
+        .or(&[ABSENT]),
+    get("/v1/internal/ui/services", Filtered, Catalog, ui::services).says(
+        "What the instances of each service add up to",
+        &[p::READ, p::FILTER],
+        list::<Listed<'_>>(),
+    ),
+    get("/v1/internal/ui/catalog-overview", Filtered, Catalog, ui::overview).says(
+        "How many nodes, instances and checks are in which state",
+        &[p::READ],
+        one::<Overview<'_>>(),
+    ),
+    get("/v1/internal/ui/service-topology/{service}", Read(R::Service), Catalog, ui::topology).says(
+        "Which services one is a client of, and which are clients of it",
+        &[p::READ, p::KIND],
+        one::<Topology<'_>>(),
+    ),
+    get("/v1/internal/ui/gateway-services-nodes/{service}", Read(R::Service), Catalog, ui::of_gateway).says(
+        "The services behind a gateway: none",
+        &[p::READ],
+        NONE,
+    ),
+    get("/v1/internal/ui/gateway-intentions/{service}", Read(R::Service), Catalog, ui::of_gateway).says(
+        "The intentions about the services behind a gateway: none",
+        &[p::READ],
+        NONE,
+    ),
+    get("/v1/internal/ui/exported-services", Filtered, Catalog, ui::exported).says(
+        "The services that other clusters may see: none",
+        &[p::READ],
+        NONE,
+    ),
+    get("/v1/internal/ui/metrics-proxy/{name}", Filtered, Agent, ui::metrics_proxy)
+        .says("Would ask a metrics server; there is none", &[], &[])
+        .or(&[ABSENT]),
     get("/v1/coordinate/datacenters", Open, Catalog, coordinate::datacenters).says(
         "Where the servers are among each other",
         &[],
@@ -515,7 +561,7 @@ pub static ROUTES: &[Route] = &[
         one::<BTreeMap<String, AgentService<'_>>>(),
     ),
     get("/v1/agent/service/{id}", Read(R::Service), Agent, agent::services::show)
-        .says("A service of this agent", &[p::PATIENCE], one::<AgentService<'_>>())
+        .says("A service of this agent", &[p::HASH], one::<AgentService<'_>>())
         .or(&[ABSENT]),
     put("/v1/agent/service/register", Write(R::Service), Body::Json, agent::services::register)
         .says("Registers a service of this agent, with its checks", &[p::REGISTER], &[])

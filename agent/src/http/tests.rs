@@ -6,6 +6,7 @@ mod locks;
 mod prepared;
 mod streams;
 mod txn;
+mod ui;
 
 use super::answer::{self, Freshness};
 use super::call::{Act, Call, Method, Plan, Read, Reply, Survey};
@@ -47,6 +48,7 @@ pub(crate) fn facts() -> Facts {
         serf_port: 8301,
         server_port: 8300,
         ui: false,
+        connect: true,
         coordinates: true,
         encrypted: false,
         default_query_time: Duration::from_secs(300),
@@ -188,7 +190,7 @@ impl World {
     fn read(&self, read: &Read) -> Reply {
         let view = Arc::new(self.view.clone());
         let hub::Found { index, encoded, .. } =
-            hub::find(&view, &self.local.events, &read.subject, &read.encoding, &self.facts.datacenter);
+            hub::find(&view, &self.local, &read.subject, &read.encoding, &self.facts.datacenter);
         answer::read_reply(read, index, &encoded, Freshness::of(&self.view, Instant(5_000_000_000)))
     }
 
@@ -488,6 +490,18 @@ fn the_agent_shows_what_it_owns() {
     let with_hash = web.replace(r#","Datacenter""#, &format!(r#","ContentHash":"{hash}","Datacenter""#));
     assert_eq!(shown(&one), format!("200 {with_hash}"));
     check("GET /v1/agent/service/x", world, "404 unknown service ID: x");
+    let waits = |path: &str| match world.plan(&call(&format!("GET /v1/agent/service/{path}"))) {
+        Plan::Read(read) => {
+            read.blocking.map(|blocking| (format!("{:x}", blocking.min_index.0), blocking.wait.as_secs()))
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(waits(&format!("web?hash={hash}")), Some((hash.clone(), 300)));
+    assert_eq!(waits(&format!("web?hash={hash}&wait=11m")), Some((hash.clone(), 600)));
+    for at_once in ["web", "web?hash=", "web?hash=x", "x?hash=1"] {
+        assert_eq!(waits(at_once), None, "{at_once}");
+    }
+    check("GET /v1/agent/service/web?wait=soon", world, "400 Invalid wait time");
     let check_json = |id: &str, service: &str, status: &str| {
         format!(
             r#"{{"Node":"n1","CheckID":"{id}","Name":"{id}","Status":"{status}","Notes":"","Output":"","ServiceID":"{service}","ServiceName":"{service}","ServiceTags":[],"Type":"ttl","Interval":"0s","Timeout":"0s","ExposedPort":0,"Definition":{{}},"CreateIndex":0,"ModifyIndex":0}}"#

@@ -10,8 +10,9 @@
 //! is still at or below a member's lets that member sleep on, and so does one whose index rose while what it shows, after all
 //! options and filters, stayed the same to the byte. A replaced store (snapshot installed) wakes everybody.
 //!
-//! The user events that this agent has heard are waited for likewise. Only their index is Consul's: it names the last event,
-//! so whoever has seen any other one is answered.
+//! What the agent knows by itself is waited for likewise: the user events that it has heard, and its own services. Only
+//! their index does not rise. It names the last event, or is the service's content hash, so whoever has seen any other one
+//! is answered; and what is gone is news to all.
 //!
 //! What the hub never does: it knows no socket, no clock and no thread. One thread owns it in production
 //! (`runtime/hub.rs`); the simulator owns it directly.
@@ -20,8 +21,8 @@ use crate::gossip::UserEvent;
 use crate::http::call::{Blocking, Encoding, Read, Subject};
 use crate::http::wire::{self, Encoded};
 use crate::time::Instant;
-use crate::view::View;
-use lictor_catalog::{AllowAll, Index, Query, Rows, Touched, Watch};
+use crate::view::{LocalView, View};
+use lictor_catalog::{AllowAll, Index, Query, Rows, Service, Touched, Watch};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -68,11 +69,12 @@ pub struct Found {
 enum Shown<'a> {
     Rows(&'a Query, Rows),
     Events(Vec<&'a UserEvent>),
+    Service(&'a str, Option<&'a Service>),
 }
 
 impl<'a> Shown<'a> {
     /// Evaluates a subject.
-    fn look(view: &View, events: &'a [Arc<UserEvent>], subject: &'a Subject, near: Option<&str>) -> (Index, Self) {
+    fn look(view: &View, local: &'a LocalView, subject: &'a Subject, near: Option<&str>) -> (Index, Self) {
         match subject {
             Subject::Catalog(query) => {
                 let (index, mut rows) = query.run(&view.store, &AllowAll);
@@ -82,9 +84,13 @@ impl<'a> Shown<'a> {
                 (index, Self::Rows(query, rows))
             }
             Subject::Events { name } => {
-                let named = events.iter().filter(|event| name.is_empty() || event.announcement.name == *name);
+                let named = local.events.iter().filter(|event| name.is_empty() || event.announcement.name == *name);
                 let shown: Vec<&UserEvent> = named.map(|event| &**event).collect();
                 (Index(shown.last().map_or(1, |last| last.index())), Self::Events(shown))
+            }
+            Subject::Service { id } => {
+                let service = local.services.get(id.as_str()).map(|service| &**service);
+                (Index(service.map_or(0, wire::content_hash)), Self::Service(id, service))
             }
         }
     }
@@ -93,6 +99,7 @@ impl<'a> Shown<'a> {
         match self {
             Self::Rows(query, rows) => wire::encode(query, rows, encoding, datacenter),
             Self::Events(events) => wire::events(events, encoding),
+            Self::Service(id, service) => wire::own_service(id, *service, encoding, datacenter),
         }
     }
 }
@@ -104,15 +111,15 @@ const fn is_news(rises: bool, index: Index, seen: Index) -> bool {
 
 /// Evaluates and encodes a read at once.
 #[must_use]
-pub fn find(
-    view: &Arc<View>,
-    events: &[Arc<UserEvent>],
-    subject: &Subject,
-    encoding: &Encoding,
-    datacenter: &str,
-) -> Found {
-    let (index, shown) = Shown::look(view, events, subject, encoding.near.as_deref());
+pub fn find(view: &Arc<View>, local: &LocalView, subject: &Subject, encoding: &Encoding, datacenter: &str) -> Found {
+    let (index, shown) = Shown::look(view, local, subject, encoding.near.as_deref());
     Found { index, encoded: shown.encode(encoding, datacenter), view: Arc::clone(view) }
+}
+
+/// Whether a newer view of what the agent knows by itself has anything that is waited for.
+#[must_use]
+pub fn is_news_of_own(old: &LocalView, new: &LocalView) -> bool {
+    !Arc::ptr_eq(&old.events, &new.events) || !Arc::ptr_eq(&old.services, &new.services)
 }
 
 /// There are too many waiting reads already.
@@ -145,11 +152,11 @@ pub struct Counters {
 pub struct Hub {
     datacenter: String,
     view: Arc<View>,
-    events: Arc<[Arc<UserEvent>]>,
+    local: Arc<LocalView>,
     groups: HashMap<Key, Group>,
     by_watch: BTreeMap<Watch, BTreeSet<u64>>,
-    /// Those that wait for events.
-    by_events: BTreeSet<u64>,
+    /// Those that wait for what the agent knows by itself.
+    by_own: BTreeSet<u64>,
     /// Groups are named by number in `by_watch`; a number is never used twice.
     names: HashMap<Key, u64>,
     keys: BTreeMap<u64, Key>,
@@ -167,10 +174,10 @@ impl Hub {
         Self {
             datacenter,
             view,
-            events: Arc::from([]),
+            local: Arc::default(),
             groups: HashMap::new(),
             by_watch: BTreeMap::new(),
-            by_events: BTreeSet::new(),
+            by_own: BTreeSet::new(),
             names: HashMap::new(),
             keys: BTreeMap::new(),
             waiters: HashMap::new(),
@@ -216,7 +223,7 @@ impl Hub {
         self.view = view;
         let woken: BTreeSet<u64> = if touched.all {
             // A restored store may stand at a lower index: whoever waits gets the new truth now.
-            let of_catalog = |name: &u64| !self.by_events.contains(name);
+            let of_catalog = |name: &u64| !self.by_own.contains(name);
             let waiters = self.waiters.iter().filter(|(_, (name, ..))| of_catalog(name));
             let mut all: Vec<WaitId> = waiters.map(|(id, _)| *id).collect();
             // In order of arrival: the map's own order differs from run to run.
@@ -231,10 +238,10 @@ impl Hub {
         }
     }
 
-    /// The user events that this agent has heard by now.
-    pub fn heard(&mut self, events: Arc<[Arc<UserEvent>]>, answers: &mut Vec<(WaitId, Found)>) {
-        self.events = events;
-        for name in self.by_events.clone() {
+    /// What the agent knows by itself by now.
+    pub fn told(&mut self, local: Arc<LocalView>, answers: &mut Vec<(WaitId, Found)>) {
+        self.local = local;
+        for name in self.by_own.clone() {
             self.wake(name, answers);
         }
     }
@@ -266,14 +273,18 @@ impl Hub {
                     self.by_watch.entry(watch).or_default().insert(name);
                 }
             }
-            Subject::Events { .. } => drop(self.by_events.insert(name)),
+            Subject::Events { .. } | Subject::Service { .. } => drop(self.by_own.insert(name)),
         }
         name
     }
 
-    /// The groups that a touched thing may concern. A key concerns its own waiters and those of every prefix of it.
+    /// The groups that a touched thing may concern. A key concerns its own waiters and those of every prefix of it, a node
+    /// its own and those of all nodes.
     fn watchers(&self, watch: &Watch) -> Vec<u64> {
         let mut found: Vec<u64> = self.by_watch.get(watch).into_iter().flatten().copied().collect();
+        if let Watch::Node(_) = watch {
+            found.extend(self.by_watch.get(&Watch::AnyNode).into_iter().flatten());
+        }
         if let Watch::Key(key) = watch {
             let prefixes = (0..=key.len()).filter(|&end| key.is_char_boundary(end)).map(|end| &key[..end]);
             for prefix in prefixes {
@@ -286,7 +297,7 @@ impl Hub {
     /// Evaluates a group once and answers those of its members who have not seen what it shows now.
     fn wake(&mut self, name: u64, answers: &mut Vec<(WaitId, Found)>) {
         let Some(key) = self.keys.get(&name).cloned() else { return };
-        let (index, shown) = Shown::look(&self.view, &self.events, &key.0, key.1.near.as_deref());
+        let (index, shown) = Shown::look(&self.view, &self.local, &key.0, key.1.near.as_deref());
         self.counters.evaluations += 1;
         let Some(group) = self.groups.get_mut(&key) else { return };
         let mut encode = || {
@@ -329,7 +340,7 @@ impl Hub {
             let found = ready.entry(name).or_insert_with(|| {
                 self.counters.evaluations += 1;
                 self.counters.encodes += 1;
-                find(&self.view, &self.events, subject, encoding, &self.datacenter)
+                find(&self.view, &self.local, subject, encoding, &self.datacenter)
             });
             answers.push((id, found.clone()));
             self.remove(id);
@@ -353,7 +364,7 @@ impl Hub {
         self.groups.remove(&key);
         self.names.remove(&key);
         let Subject::Catalog(query) = &key.0 else {
-            self.by_events.remove(&name);
+            self.by_own.remove(&name);
             return;
         };
         for watch in query.watches() {

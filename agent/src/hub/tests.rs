@@ -1,6 +1,8 @@
 use super::*;
+use crate::http::call::Form;
 use lictor_catalog::command::KvCommand;
-use lictor_catalog::{Entry as LogEntry, Store};
+use lictor_catalog::{Entry as LogEntry, Node, Register, Store};
+use proptest::prelude::*;
 
 /// A hub over a store that is written to, and what it answered.
 struct Bench {
@@ -239,6 +241,10 @@ fn who_waits_for_events_is_answered_by_any_other_last_one() {
     // Of the halves of an id, the index is the difference of bits.
     let (high, low) = (event(9 << 64, "deploy"), event(3 << 64 | 1, "deploy"));
     assert_eq!((high.index(), low.index()), (9, 2));
+    let local = |events: &[&Arc<UserEvent>]| {
+        let events = events.iter().map(|event| Arc::clone(event)).collect();
+        Arc::new(LocalView { events, ..LocalView::default() })
+    };
     let mut bench = Bench::new();
     let wait = |bench: &mut Bench, id, name: &str, index| {
         let subject = Subject::Events { name: name.to_owned() };
@@ -250,16 +256,110 @@ fn who_waits_for_events_is_answered_by_any_other_last_one() {
     wait(&mut bench, 3, "other", 1);
     wait(&mut bench, 4, "deploy", 77);
     assert_eq!(bench.answered(), [4], "none is what none of them has seen");
-    bench.hub.heard(Arc::from([Arc::clone(&high)]), &mut bench.answers);
+    bench.hub.told(local(&[&high]), &mut bench.answers);
     let indexes: Vec<u64> = bench.answers.iter().map(|(_, found)| found.index.0).collect();
     assert_eq!((bench.answered(), indexes), (vec![1, 2], vec![9, 9]));
     wait(&mut bench, 5, "deploy", 9);
     bench.put("x");
     bench.publish(&Touched { all: true, ..Touched::default() });
     assert_eq!(bench.answered(), [0; 0], "a restored catalog is no event");
-    bench.hub.heard(Arc::from([high, low]), &mut bench.answers);
+    bench.hub.told(local(&[&high, &low]), &mut bench.answers);
     assert_eq!(bench.answered(), [5], "a lower index is news too");
     bench.hub.timer(Instant(1000), &mut bench.answers);
     assert_eq!(bench.answered(), [3]);
-    assert_eq!((bench.hub.waiting(), bench.hub.by_events.len()), (0, 0));
+    assert_eq!((bench.hub.waiting(), bench.hub.by_own.len()), (0, 0));
+}
+
+#[test]
+fn who_watches_all_nodes_is_woken_by_any() {
+    let mut bench = Bench::new();
+    let register = |bench: &mut Bench, port: u16| {
+        bench.index += 1;
+        let node = Node { name: "N1".into(), address: "10.0.0.1".to_owned(), ..Node::default() };
+        let service = Some(Service { id: "web".into(), name: "web".into(), port, ..Service::default() });
+        let register = Register { node, service, ..Register::default() };
+        let command = lictor_catalog::Command::Register(Box::new(register));
+        let applied = bench.store.apply(Index(bench.index), &LogEntry { time_ms: 0, id: bench.index, command });
+        bench.publish(&applied.touched);
+    };
+    register(&mut bench, 1);
+    let seen = bench.index;
+    let overview = Encoding { form: Form::Overview, ..Encoding::default() };
+    bench.wait(1, Query::Dump { node: None }, seen, 9);
+    bench.wait(2, Query::Dump { node: Some("n1".to_owned()) }, seen, 9);
+    bench.wait_as(3, Query::Dump { node: None }, overview, seen, 9);
+    bench.put("elsewhere");
+    assert!(bench.answered().is_empty());
+    register(&mut bench, 2);
+    assert_eq!(bench.answered(), [1, 2], "what an overview shows is the same");
+    bench.hub.timer(Instant(9), &mut bench.answers);
+    assert_eq!(bench.answered(), [3]);
+    assert_eq!((bench.hub.by_watch.len(), bench.hub.waiting()), (0, 0));
+}
+
+#[test]
+fn who_waits_for_an_own_service_is_answered_by_any_other_hash() {
+    let local = |ports: &[(&str, u16)]| {
+        let service = |&(id, port): &(&str, u16)| {
+            let service = Service { id: id.into(), name: "web".into(), port, ..Service::default() };
+            (service.id.clone(), Arc::new(service))
+        };
+        Arc::new(LocalView { services: Arc::new(ports.iter().map(service).collect()), ..LocalView::default() })
+    };
+    let hash_of = |id: &str, port| wire::content_hash(&local(&[(id, port)]).services[id]);
+    let hash = |port| hash_of("a", port);
+    let mut bench = Bench::new();
+    let wait = |bench: &mut Bench, id, service: &str, hash| {
+        let subject = Subject::Service { id: service.to_owned() };
+        let (encoding, min_index, deadline) = (Encoding::default(), Index(hash), Instant(1000));
+        bench.hub.wait(Waiter { id, subject, encoding, min_index, deadline }, &mut bench.answers).expect("room");
+    };
+    bench.hub.told(local(&[("a", 1), ("b", 1)]), &mut bench.answers);
+    wait(&mut bench, 1, "a", hash(1));
+    wait(&mut bench, 2, "a", hash(2));
+    wait(&mut bench, 3, "b", hash_of("b", 1));
+    assert_eq!(bench.answered(), [2], "the change came before the question");
+    bench.put("x");
+    bench.publish(&Touched { all: true, ..Touched::default() });
+    bench.hub.told(local(&[("a", 1), ("b", 1)]), &mut bench.answers);
+    assert_eq!(bench.answered(), [0; 0], "the catalog is another matter, and an equal registration no change");
+    bench.hub.told(local(&[("a", 2), ("b", 1)]), &mut bench.answers);
+    assert_eq!(bench.answers[0].1.index, Index(hash(2)));
+    assert_eq!(bench.answered(), [1]);
+    wait(&mut bench, 4, "a", hash(2));
+    bench.hub.told(local(&[("b", 1)]), &mut bench.answers);
+    assert_eq!(bench.answers[0].1.encoded.body, "unknown service ID: a");
+    assert_eq!((bench.answers[0].1.encoded.status, bench.answered()), (404, vec![4]));
+    bench.hub.timer(Instant(1000), &mut bench.answers);
+    assert_eq!(bench.answered(), [3]);
+    assert_eq!((bench.hub.waiting(), bench.hub.by_own.len()), (0, 0));
+}
+
+proptest! {
+    /// However changes and questions alternate, whoever asks with the hash he was shown last ends up with the last state, and
+    /// is never answered what he has seen already before his time is over.
+    #[test]
+    fn no_change_of_an_own_service_is_slept_through(steps in proptest::collection::vec((any::<bool>(), 0u16..3), 1..40)) {
+        let mut bench = Bench::new();
+        let (mut seen, mut waiting, mut id) = (1, false, 0);
+        for (asks, port) in steps.into_iter().chain([(true, 0)]) {
+            if asks && !waiting {
+                id += 1;
+                let subject = Subject::Service { id: "web".to_owned() };
+                let (encoding, min_index, deadline) = (Encoding::default(), Index(seen), Instant(1000));
+                bench.hub.wait(Waiter { id, subject, encoding, min_index, deadline }, &mut bench.answers).expect("room");
+                waiting = true;
+            } else {
+                let service = Service { id: "web".into(), name: "web".into(), port, ..Service::default() };
+                let services = Arc::new((port > 0).then(|| (service.id.clone(), Arc::new(service))).into_iter().collect());
+                bench.hub.told(Arc::new(LocalView { services, ..LocalView::default() }), &mut bench.answers);
+            }
+            for (answered, found) in bench.answers.drain(..) {
+                prop_assert!(waiting && answered == id && found.index.0 != seen, "{found:?}");
+                (seen, waiting) = (found.index.0, false);
+            }
+            let current = bench.hub.local.services.get("web").map_or(0, |service| wire::content_hash(service));
+            prop_assert!(!waiting || seen == current, "asleep with {seen:x}, which is {current:x}");
+        }
+    }
 }

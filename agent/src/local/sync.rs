@@ -358,6 +358,7 @@ impl Sync {
             | Command::Session(_)
             | Command::Prepared(_)
             | Command::Authority(_)
+            | Command::Signing(_)
             | Command::Restore(_)
             | Command::Autopilot { .. }
             | Command::FeatureLevel(_) => {}

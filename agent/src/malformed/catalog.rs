@@ -138,6 +138,7 @@ fn commands() -> Vec<Command> {
         Command::Kv(KvCommand::Sequence { prefix: "q".to_owned(), value: Bytes::new(), flags: 0, session: None }),
         Command::Coordinate(NodeCoordinate { node: "N1".into(), coordinate }),
         Command::Autopilot { settings: Box::default(), cas: Some(Index(0)) },
+        Command::Signing(Box::default()),
         Command::Restore(RestoreCommand::Begin { id: 5 }),
         Command::Restore(RestoreCommand::Stage {
             id: 5,
@@ -165,7 +166,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
 }
 
 pub(super) fn entries() -> Seeds {
-    const NAMES: [&str; 30] = [
+    const NAMES: [&str; 31] = [
         "register_node",
         "register_service",
         "kv_set",
@@ -192,6 +193,7 @@ pub(super) fn entries() -> Seeds {
         "kv_sequence",
         "coordinate",
         "autopilot",
+        "signing",
         "restore_begin",
         "restore_stage",
         "restore_commit",

@@ -184,7 +184,7 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(meter::run(Arc::clone(&handle)));
-    if config.server {
+    if config.server && config.connect {
         tasks.spawn(connect::keep(Arc::clone(&dispatcher)));
     }
     serve(&mut tasks, config, sockets, &handle, &dispatcher, &dns, &answers)?;
@@ -232,6 +232,7 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         serf_port: config.ports.serf_lan,
         server_port: config.ports.server,
         ui: false,
+        connect: config.connect,
         coordinates: !config.disable_coordinates,
         encrypted: config.encrypt.is_some(),
         default_query_time: config.default_query_time,
@@ -256,6 +257,7 @@ fn role_config(config: &Resolved, me: Uuid) -> RoleConfig {
         engine: raft::make,
         raft: raft::Config { multiplier: config.raft_multiplier.unwrap_or(1), ..raft::Config::default() },
         reap_after: config.reconnect_timeout,
+        autopilot: config.autopilot.clone(),
     }
 }
 

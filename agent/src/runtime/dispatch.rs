@@ -365,7 +365,9 @@ impl Dispatcher {
         let reply = match signed {
             Ok(leaf) => {
                 let (create_index, modify_index) = (view.applied.0, view.applied.0);
+                let life = authority.signing.leaf_life.as_secs();
                 Reply::json(wire::shown(&Leaf { create_index, modify_index, ..leaf }, false))
+                    .with("cache-control", format!("max-age={life}"))
             }
             Err(error) => Reply::text(500, format!("no certificate can be signed for {service:?}: {error}")),
         };
@@ -438,7 +440,7 @@ impl Dispatcher {
     /// Evaluates and encodes, or finds it done already for the same state.
     fn find(&self, view: &Arc<View>, read: &Read) -> Found {
         let (local, datacenter) = (self.handle.local.load(), &self.handle.facts.datacenter);
-        let found = |subject: &Subject| hub::find(view, &local.events, subject, &read.encoding, datacenter);
+        let found = |subject: &Subject| hub::find(view, &local, subject, &read.encoding, datacenter);
         let query = match &read.subject {
             Subject::Catalog(Query::Execute(execution)) => {
                 // Each gets an order of his own, so that not all turn to the same instance.
@@ -446,7 +448,7 @@ impl Dispatcher {
                 return found(&Subject::Catalog(Query::Execute(Execution { seed, ..execution.clone() })));
             }
             Subject::Catalog(query) => query,
-            Subject::Events { name: _ } => return found(&read.subject),
+            Subject::Events { name: _ } | Subject::Service { id: _ } => return found(&read.subject),
         };
         let key = (query.clone(), read.encoding.clone());
         {
@@ -456,7 +458,7 @@ impl Dispatcher {
                 return Found { view: Arc::clone(view), ..found.clone() };
             }
         }
-        let found = hub::find(view, &local.events, &read.subject, &read.encoding, datacenter);
+        let found = hub::find(view, &local, &read.subject, &read.encoding, datacenter);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &found);
         found
     }
@@ -507,13 +509,14 @@ fn deadline(budget_ms: u64) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::LocalView;
 
     fn key(number: usize) -> (Query, Encoding) {
         (Query::KvGet { key: number.to_string() }, Encoding::default())
     }
 
     fn find(view: &Arc<View>, key: &(Query, Encoding)) -> Found {
-        hub::find(view, &[], &Subject::Catalog(key.0.clone()), &key.1, "dc1")
+        hub::find(view, &LocalView::default(), &Subject::Catalog(key.0.clone()), &key.1, "dc1")
     }
 
     fn view(applied: u64, epoch: u64) -> Arc<View> {

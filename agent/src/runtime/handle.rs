@@ -12,7 +12,7 @@ use crate::runtime::meter::{self, Meter};
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
 use arc_swap::ArcSwap;
-use lictor_catalog::Command;
+use lictor_catalog::{Command, SessionCommand};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,6 +93,10 @@ impl Handle {
             Command::Register(_) => Some(meter::Event::CatalogRegister),
             Command::Deregister(_) => Some(meter::Event::CatalogDeregister),
             Command::Kv(_) | Command::Fenced(..) => Some(meter::Event::KvApply),
+            Command::Txn(_) => Some(meter::Event::TxnApply),
+            Command::Session(SessionCommand::Renew(_)) => Some(meter::Event::SessionRenew),
+            Command::Session(_) => Some(meter::Event::SessionApply),
+            Command::Prepared(_) => Some(meter::Event::PreparedApply),
             _ => None,
         };
         self.meter.count(meter::Event::RaftApply, 1);

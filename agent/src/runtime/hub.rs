@@ -1,13 +1,12 @@
 //! The thread that owns the hub, and the way to it.
 
-use crate::gossip::UserEvent;
 use crate::http::call::Read;
 use crate::hub::{self, Counters, Found, Full, WaitId, Waiter};
 use crate::runtime::clock;
 use crate::runtime::handle::Handle;
 use crate::runtime::meter::{Event, Meter};
 use crate::time::Instant;
-use crate::view::View;
+use crate::view::{LocalView, View};
 use lictor_catalog::Touched;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ enum Message {
     Wait(Waiter, Reply),
     Cancel(WaitId),
     Published(Arc<View>, Touched),
-    Heard(Arc<[Arc<UserEvent>]>),
+    Told(Arc<LocalView>),
     Stop,
 }
 
@@ -64,9 +63,9 @@ impl Hub {
         let _ = self.messages.send(Message::Published(view, touched));
     }
 
-    /// Hands in the user events that this agent has heard.
-    pub fn heard(&self, events: Arc<[Arc<UserEvent>]>) {
-        let _ = self.messages.send(Message::Heard(events));
+    /// Hands in what the agent knows by itself.
+    pub fn told(&self, local: Arc<LocalView>) {
+        let _ = self.messages.send(Message::Told(local));
     }
 
     pub fn stop(&self) {
@@ -115,7 +114,7 @@ fn run(inbox: &mpsc::Receiver<Message>, datacenter: String, meter: &Meter) {
                 askers.remove(&id);
             }
             Ok(Message::Published(view, touched)) => hub.published(view, &touched, &mut answers),
-            Ok(Message::Heard(events)) => hub.heard(events, &mut answers),
+            Ok(Message::Told(local)) => hub.told(local, &mut answers),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -15,10 +15,16 @@ use std::time::Duration;
 /// What is counted or timed outside of the agent's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A key was written or deleted here, on the leader: ms until it was answered. Likewise the next two.
+    /// A key was written or deleted here, on the leader: ms until it was answered. Likewise the next ones.
     KvApply,
+    TxnApply,
     CatalogRegister,
     CatalogDeregister,
+    /// A session was made or destroyed.
+    SessionApply,
+    SessionRenew,
+    /// A prepared query was made, changed or deleted.
+    PreparedApply,
     /// Any proposal: ms from the proposal to its answer.
     CommitTime,
     /// A quorum was asked how far the truth reaches: ms.
@@ -65,10 +71,14 @@ enum Kind {
 }
 
 /// Every event, in its own order, with the name of its figure.
-const EVENTS: [(Event, Kind, &str); 26] = [
+const EVENTS: [(Event, Kind, &str); 30] = [
     (Event::KvApply, Kind::Timer, "kvs.apply"),
+    (Event::TxnApply, Kind::Timer, "txn.apply"),
     (Event::CatalogRegister, Kind::Timer, "catalog.register"),
     (Event::CatalogDeregister, Kind::Timer, "catalog.deregister"),
+    (Event::SessionApply, Kind::Timer, "session.apply"),
+    (Event::SessionRenew, Kind::Timer, "session.renew"),
+    (Event::PreparedApply, Kind::Timer, "prepared-query.apply"),
     (Event::CommitTime, Kind::Timer, "raft.commitTime"),
     (Event::ConsistentRead, Kind::Timer, "rpc.consistentRead"),
     (Event::DispatchLog, Kind::Timer, "raft.leader.dispatchLog"),
@@ -313,6 +323,11 @@ impl Meter {
                 datacenter(Row::new("state.services", sizes.services as f64)),
                 datacenter(Row::new("state.service_instances", sizes.instances as f64)),
                 datacenter(Row::new("state.kv_entries", sizes.keys as f64)),
+                // Only the leader ends sessions, so only it counts those that it has an eye on, as Consul's does.
+                Row::new("session_ttl.active", if view.leading { sizes.mortal_sessions as f64 } else { 0.0 }),
+                datacenter(Row::new("lictor.state.checks", sizes.checks as f64)),
+                datacenter(Row::new("lictor.state.sessions", sizes.sessions as f64)),
+                datacenter(Row::new("lictor.state.prepared_queries", sizes.prepared as f64)),
             ]);
             gauges.extend(own.map(|own| Row::new("raft.last_index", own.last_index.0 as f64)));
         }

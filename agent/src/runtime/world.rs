@@ -15,6 +15,7 @@ use crate::consensus::News;
 use crate::effect::{Effect, Ending};
 use crate::event::Event;
 use crate::gossip::MemberStatus;
+use crate::hub;
 use crate::local::SyncTicket;
 use crate::view::{LocalView, View};
 use lictor_catalog::store::Scope;
@@ -80,6 +81,7 @@ impl World {
                     let _ = disk.send(Job { batch, writes, sync, state });
                 }
             }
+            Effect::Retire(store) => drop(tokio::task::spawn_blocking(move || drop(store))),
             Effect::Probe { run, probe } => {
                 let handle = Arc::clone(&self.handle);
                 self.prober.start(run, probe, move |run, outcome| {
@@ -134,8 +136,8 @@ impl World {
             self.peers.clone_from(&peers);
             self.files.keep_peers(peers);
         }
-        if !Arc::ptr_eq(&self.handle.local.load().events, &local.events) {
-            self.hub.heard(Arc::clone(&local.events));
+        if hub::is_news_of_own(&self.handle.local.load(), &local) {
+            self.hub.told(Arc::clone(&local));
         }
         self.handle.local.store(local);
         self.handle.leadership.send_modify(|changes| *changes += 1);

@@ -404,7 +404,8 @@ impl Replica {
                 _ => continue,
             };
             let store = found.ok_or(Diverging::NoState(snapshot.index))?;
-            self.saved = Some((snapshot.index, store.clone()));
+            let before = self.saved.replace((snapshot.index, store.clone()));
+            effects.extend(before.map(|(_, store)| Effect::Retire(store)));
             state = Some(store);
         }
         effects.push(Effect::Store { batch: ready.batch.0, writes: ready.store, sync: ready.sync, state });

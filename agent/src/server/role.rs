@@ -22,7 +22,7 @@ use crate::gossip::{Member, MemberStatus};
 use crate::rpc::Unserved;
 use crate::time::Instant;
 use lictor_catalog::command::FEATURE_LEVEL;
-use lictor_catalog::{Command, Index, Store};
+use lictor_catalog::{Autopilot, Command, Index, Store};
 use std::net::SocketAddr;
 use std::time::Duration;
 use uuid::Uuid;
@@ -52,6 +52,8 @@ pub struct RoleConfig {
     pub engine: Make,
     pub raft: raft::Config,
     pub reap_after: Duration,
+    /// How servers are tended until somebody sets it.
+    pub autopilot: Autopilot,
 }
 
 /// The log store's content cannot be started from.
@@ -453,6 +455,7 @@ impl Role {
         let mut commands =
             self.reconciler.wish(now, &self.members, replica.store(), self.config.me, self.config.reap_after);
         commands.extend(level_wish(&self.members, replica.store(), &self.config.datacenter));
+        commands.extend(autopilot_wish(replica.store(), &self.config.autopilot));
         let mut soon = commands.len() > WRITES_A_PASS;
         for command in commands.into_iter().take(WRITES_A_PASS) {
             match replica.propose(command, now) {
@@ -503,6 +506,13 @@ fn replica(
     now: Instant,
 ) -> Replica {
     Replica::new(engine, Lease::new(super::replica::TICK, config.multiplier), store, dice, now)
+}
+
+/// What the configuration says about autopilot holds as long as nobody has set anything. Defaults need no entry.
+fn autopilot_wish(store: &Store, configured: &Autopilot) -> Option<Command> {
+    let unset = store.autopilot().create_index == Index(0);
+    let command = || Command::Autopilot { settings: Box::new(configured.clone()), cas: Some(Index(0)) };
+    (unset && *configured != Autopilot::default()).then(command)
 }
 
 /// The feature level rises once every server that lives reads it.

@@ -2,9 +2,8 @@
 
 use super::bug;
 use super::world::{Happening, MS, World};
-use crate::gossip::UserEvent;
 use crate::hub::{Found, Full, Waiter};
-use crate::view::View;
+use crate::view::{LocalView, View};
 use lictor_catalog::Touched;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use std::sync::Arc;
 pub(super) enum Message {
     Wait(Waiter),
     Published(Arc<View>, Touched),
-    Heard(Arc<[Arc<UserEvent>]>),
+    Told(Arc<LocalView>),
 }
 
 impl World {
@@ -44,7 +43,7 @@ impl World {
                 }
             }
             Message::Published(view, touched) => process.hub.published(view, &touched, &mut answers),
-            Message::Heard(events) => process.hub.heard(events, &mut answers),
+            Message::Told(local) => process.hub.told(local, &mut answers),
         }
         process.hub.timer(now, &mut answers);
         if let Some(id) = refused {

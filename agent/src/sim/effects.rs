@@ -12,6 +12,7 @@ use crate::consensus::{EngineId, Letter, News, Write};
 use crate::effect::{Answer, Effect, Ending, Ticket};
 use crate::event::Event;
 use crate::gossip::{DialError, MemberStatus};
+use crate::hub;
 use crate::local::{Ticket as RecordTicket, Write as Record};
 use crate::runtime::mailbox::Lane;
 use crate::view::{LocalView, View};
@@ -79,6 +80,7 @@ impl World {
             }
             // The outcome comes anyway, as it may from a real prober; the agent knows that it was called off.
             Effect::StopProbe { run: _ } => {}
+            Effect::Retire(store) => drop(store),
             Effect::Persist { ticket, writes } => self.persist(node, ticket, writes),
             Effect::Publish { view, touched } => self.publish(node, view, touched),
             Effect::PublishLocal(local) => self.publish_local(node, local),
@@ -347,10 +349,9 @@ impl World {
             self.nodes[node].peers = peers;
         }
         if let Some(process) = self.running(node) {
-            let events = Arc::clone(&local.events);
-            let old = std::mem::replace(&mut process.local, local);
-            if !Arc::ptr_eq(&old.events, &events) {
-                self.tell_hub(node, Message::Heard(events));
+            let old = std::mem::replace(&mut process.local, Arc::clone(&local));
+            if hub::is_news_of_own(&old, &local) {
+                self.tell_hub(node, Message::Told(local));
             }
         }
         self.leadership_changed(node);

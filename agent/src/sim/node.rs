@@ -24,7 +24,7 @@ use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
 use bytes::Bytes;
 use lictor_catalog::store::Restore;
-use lictor_catalog::{Node as CatalogNode, Store};
+use lictor_catalog::{Autopilot, Node as CatalogNode, Store};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -254,6 +254,7 @@ impl Node {
             serf_port: GOSSIP_PORT,
             server_port: RPC_PORT,
             ui: false,
+            connect: false,
             coordinates: true,
             encrypted: false,
             default_query_time: Duration::from_secs(300),
@@ -278,6 +279,7 @@ impl Node {
             engine: bug::engine(self.bug),
             raft: raft::Config { log_bytes_max: self.log_bytes_max, ..raft::Config::default() },
             reap_after: REAP_AFTER,
+            autopilot: Autopilot::default(),
         }
     }
 

@@ -284,8 +284,7 @@ impl World {
         let now = self.nodes[node].local_now(self.now);
         let Some(blocking) = read.blocking else {
             let Some(process) = self.running(node) else { return };
-            let events = &process.local.events;
-            let found = hub::find(view, events, &read.subject, &read.encoding, DATACENTER);
+            let found = hub::find(view, &process.local, &read.subject, &read.encoding, DATACENTER);
             return self.found(node, number, &read, &found);
         };
         let Some(process) = self.running(node) else { return };

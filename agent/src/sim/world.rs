@@ -534,5 +534,6 @@ pub(super) const fn kind(effect: &Effect) -> u64 {
         Effect::Fetch { .. } => 14,
         Effect::Push { .. } => 15,
         Effect::Exit(_) => 16,
+        Effect::Retire(_) => 17,
     }
 }

@@ -41,6 +41,11 @@ async fn every_verb_speaks_to_an_agent() {
     assert_eq!(run(&["services", "deregister", "-id=web"]), "Deregistered service: web\n");
     let peers = run(&["operator", "raft", "list-peers"]);
     assert!(peers.contains("leader") && peers.contains(":8300"), "{peers}");
+    let usage = run(&["operator", "usage", "instances"]);
+    assert!(usage.contains("\nServices      Service instances\n") && usage.contains("\nconnect-proxy "), "{usage}");
+    let usage: serde_json::Value =
+        serde_json::from_str(&run(&["operator", "usage", "instances", "-format=json"])).unwrap();
+    assert_eq!(usage["Usage"]["dc1"]["Nodes"], 1);
     assert!(run(&["info"]).contains("agent:"));
     assert_eq!(run(&["kv", "delete", "a/b"]), "Success! Deleted key: a/b\n");
     let (code, _, err) = lictor(Some(&agent), &["kv", "get", "a/b"]);

@@ -57,6 +57,20 @@ async fn the_root_outlives_its_leader_and_signs_for_every_agent() {
     assert_ne!(other["PrivateKeyPEM"], leaf["PrivateKeyPEM"], "each agent draws its own");
     verified(&other, &first);
 
+    let short = r#"{"Provider":"consul","Config":{"LeafCertTTL":"2h"}}"#;
+    assert_eq!(cluster.put(&client, "/v1/connect/ca/configuration", short).await.unwrap(), (200, String::new()));
+    let hours = |leaf: &Value| {
+        let minutes = |field: &str| {
+            let text = leaf[field].as_str().unwrap();
+            let part = |at: usize| text[at..at + 2].parse::<i64>().unwrap();
+            part(8) * 1440 + part(11) * 60 + part(14)
+        };
+        (minutes("ValidBefore") - minutes("ValidAfter")).rem_euclid(1440) / 60
+    };
+    let api = cluster.json(&client, "/v1/agent/connect/ca/leaf/api").await;
+    assert_eq!((hours(&api), roots(&cluster, &client).await), (2, first.clone()), "{api}");
+    verified(&api, &first);
+
     let leader = cluster.leader(&servers).await;
     servers[leader].kill();
     cluster.leader(&servers).await;
@@ -69,4 +83,31 @@ async fn the_root_outlives_its_leader_and_signs_for_every_agent() {
     }
     let late = cluster.json(&servers[leader], "/v1/agent/connect/ca/leaf/db").await;
     verified(&late, &first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_without_connect_has_no_root_and_autopilot_begins_as_configured() {
+    let cluster = Cluster::new();
+    let settings = "connect { enabled = false } autopilot { min_quorum = 3 last_contact_threshold = \"1s\" }";
+    let server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1", "-hcl", settings]);
+    let client = cluster.agent(2, "client2", &[&format!("-retry-join={}", cluster.ip(1))]);
+    cluster.leader(std::slice::from_ref(&server)).await;
+    let path = "/v1/operator/autopilot/configuration";
+    let rules = until("what the configuration says", Duration::from_secs(20), async || {
+        let rules = cluster.json(&server, path).await;
+        (rules["ModifyIndex"] != 0).then_some(rules)
+    })
+    .await;
+    assert_eq!((&rules["MinQuorum"], &rules["LastContactThreshold"]), (&Value::from(3), &Value::from("1s")));
+    assert_eq!((&rules["CleanupDeadServers"], &rules["MaxTrailingLogs"]), (&Value::from(true), &Value::from(250)));
+    let refusal = (500, "Connect must be enabled in order to use this endpoint".to_owned());
+    until("the client agent's server", Duration::from_secs(20), async || {
+        (cluster.get(&client, ROOTS).await.ok()? == refusal).then_some(())
+    })
+    .await;
+    for path in ["/v1/connect/ca/roots", "/v1/connect/ca/configuration", "/v1/agent/connect/ca/leaf/web"] {
+        for agent in [&server, &client] {
+            assert_eq!(cluster.get(agent, path).await.unwrap(), refusal, "{path}");
+        }
+    }
 }

@@ -29,6 +29,11 @@ async fn figures_are_counted_and_named_as_consul_names_them() {
         cluster.put(&agent, &format!("/v1/kv/{key}"), "1").await.unwrap();
     }
     cluster.get(&agent, "/v1/kv/a").await.unwrap();
+    // Without a time to live, and with one, which is renewed.
+    cluster.put(&agent, "/v1/session/create", "").await.unwrap();
+    let mortal = cluster.put(&agent, "/v1/session/create", r#"{"TTL":"60s"}"#).await.unwrap().1;
+    let mortal: Value = serde_json::from_str(&mortal).unwrap();
+    cluster.put(&agent, &format!("/v1/session/renew/{}", mortal["ID"].as_str().unwrap()), "").await.unwrap();
     crate::dig::ask(agent.ip, "consul.service.consul", hickory_proto::rr::RecordType::A).await.unwrap();
     // A DNS answer is counted once it is sent, and so perhaps after it has come.
     let text = until("the DNS answer among the figures", Duration::from_secs(5), async || {
@@ -47,6 +52,9 @@ async fn figures_are_counted_and_named_as_consul_names_them() {
     assert_eq!(value("consul_api_http_count{method=\"PUT\",path=\"v1.kv._\"}"), 3.0);
     assert_eq!(value("consul_api_http_count{method=\"GET\",path=\"v1.kv._\"}"), 1.0);
     assert_eq!(value("consul_state_kv_entries{datacenter=\"dc1\"}"), 3.0);
+    assert_eq!((value("consul_session_apply_count"), value("consul_session_renew_count")), (2.0, 1.0));
+    assert_eq!(value("consul_session_ttl_active"), 1.0);
+    assert_eq!(value("consul_txn_apply_count"), 0.0);
     assert_eq!(value("consul_server_isLeader"), 1.0);
     assert_eq!(value("consul_members_servers{datacenter=\"dc1\"}"), 1.0);
     assert!(value("consul_raft_apply") >= 4.0, "three keys and the node itself");

@@ -12,7 +12,7 @@ mod service;
 mod session;
 mod template;
 
-pub use authority::Authority;
+pub use authority::{Authority, Signing};
 pub use autopilot::Autopilot;
 pub use check::{Check, CheckDefinition, Status};
 pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, NotFinite};

@@ -28,6 +28,7 @@ impl Rows {
             Self::Checks(checks) => checks.sort_by_cached_key(|check| away(&check.node)),
             Self::Services(_)
             | Self::Node(_)
+            | Self::Dump(_)
             | Self::Coordinates(_)
             | Self::KvEntry(_)
             | Self::KvEntries(_)

@@ -6,6 +6,7 @@
 //! waited for.)
 
 mod coordinates;
+mod dump;
 mod health;
 mod kv;
 mod nodes;
@@ -42,6 +43,11 @@ pub enum Query {
     Node {
         /// The name.
         name: String,
+    },
+    /// Nodes with all that is on them.
+    Dump {
+        /// The name of one; `None`: every node.
+        node: Option<String>,
     },
     /// Instances of a service, without their checks.
     ServiceNodes {
@@ -150,6 +156,8 @@ pub enum Rows {
     Services(BTreeMap<String, BTreeSet<String>>),
     /// A node and the instances on it, by id; `None` when it is not there.
     Node(Option<(Arc<Node>, Vec<Arc<Service>>)>),
+    /// Nodes with all that is on them, by name.
+    Dump(Vec<NodeDump>),
     /// Instances, by node and id.
     Instances(Vec<Instance>),
     /// Checks, by node and id.
@@ -198,6 +206,8 @@ impl Query {
             Self::Nodes { meta } => with(nodes::nodes(store, meta, may), Rows::Nodes),
             Self::Services { meta } => with(services::names(store, meta, may), Rows::Services),
             Self::Node { name } => with(nodes::node(store, name, may), Rows::Node),
+            Self::Dump { node: None } => with(dump::all(store, may), Rows::Dump),
+            Self::Dump { node: Some(name) } => with(dump::one(store, name, may), Rows::Dump),
             Self::ServiceNodes { name, tags, meta } => {
                 with(services::instances(store, name, tags, meta, may), Rows::Instances)
             }
@@ -225,7 +235,7 @@ impl Query {
             }
             Self::Authority => {
                 let authority = store.authority().cloned();
-                (authority.as_ref().map_or(Index(0), |authority| authority.create_index), Rows::Authority(authority))
+                (authority.as_ref().map_or(Index(0), |authority| authority.modify_index), Rows::Authority(authority))
             }
             Self::Txn { looks } => with(txn::run(store, looks, may), Rows::Txn),
         }
@@ -238,7 +248,7 @@ impl Query {
         match self {
             Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
             Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
-            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } | Self::Authority => true,
+            Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } => true,
             _ => false,
         }
     }
@@ -251,7 +261,10 @@ impl Query {
         match self {
             Self::Nodes { .. } => vec![Watch::Nodes],
             Self::Services { meta } => and_nodes(Watch::Services, meta),
-            Self::Node { name: node } | Self::HealthNode { name: node } => vec![Watch::Node(name(node))],
+            Self::Node { name: node } | Self::HealthNode { name: node } | Self::Dump { node: Some(node) } => {
+                vec![Watch::Node(name(node))]
+            }
+            Self::Dump { node: None } => vec![Watch::AnyNode],
             // A change of a node touches the services on it, so their readers need not watch nodes.
             Self::ServiceNodes { name: service, .. }
             | Self::HealthService { name: service, .. }
@@ -270,6 +283,7 @@ impl Query {
     }
 }
 
+pub use dump::NodeDump;
 pub use prepared::{Executed, Execution, execute, resolve};
 
 /// Instances of a service with their checks, by node and id. Allocates for the checks only.

@@ -4,7 +4,7 @@ use super::kv::Tombstone;
 use super::locks::{Lock, NotLocked};
 use super::{Applied, Outcome, Refusal, Store, Touched, Watch};
 use crate::command::{Command, Deregister, Entry, KvCommand};
-use crate::model::{Authority, Autopilot, Index, KvEntry, KvRow, folded};
+use crate::model::{Authority, Autopilot, Index, KvEntry, KvRow, Signing, folded};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -70,6 +70,7 @@ impl Store {
             Command::Restore(command) => self.restore(command, &mut change).into(),
             Command::Autopilot { settings, cas } => self.set_autopilot(settings, *cas, &change),
             Command::Authority(authority) => self.found_authority(authority, &mut change),
+            Command::Signing(signing) => self.sign_by(signing, &mut change).into(),
             Command::FeatureLevel(level) => {
                 self.feature_level = self.feature_level.max(*level);
                 Outcome::Done
@@ -98,10 +99,21 @@ impl Store {
     /// The first one stays: servers that took office one after the other may each have made one.
     fn found_authority(&mut self, authority: &Authority, change: &mut Change) -> Outcome {
         if self.authority.is_none() {
-            self.authority = Some(Arc::new(Authority { create_index: change.index, ..authority.clone() }));
+            let (create_index, modify_index) = (change.index, change.index);
+            self.authority = Some(Arc::new(Authority { create_index, modify_index, ..authority.clone() }));
             change.touch(Watch::Authority);
         }
         Outcome::Done
+    }
+
+    fn sign_by(&mut self, signing: &Signing, change: &mut Change) -> Result<(), Refusal> {
+        let authority = self.authority.as_mut().ok_or(Refusal::NoAuthority)?;
+        if authority.signing != *signing {
+            let authority = Arc::make_mut(authority);
+            (authority.signing, authority.modify_index) = (signing.clone(), change.index);
+            change.touch(Watch::Authority);
+        }
+        Ok(())
     }
 
     /// Unknown things count as deregistered.

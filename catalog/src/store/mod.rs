@@ -104,6 +104,7 @@ impl Store {
             checks: self.checks.len(),
             keys: self.kv.len(),
             sessions: self.sessions.len(),
+            mortal_sessions: self.sessions.mortal(),
             prepared: self.prepared.len(),
         }
     }
@@ -208,6 +209,8 @@ pub struct Sizes {
     pub keys: usize,
     /// Sessions.
     pub sessions: usize,
+    /// Those of them that have a time to live.
+    pub mortal_sessions: usize,
     /// Prepared queries.
     pub prepared: usize,
 }
@@ -298,6 +301,8 @@ pub enum Refusal {
         /// The id of the node that has it.
         holder: Uuid,
     },
+    /// Nobody signs certificates yet.
+    NoAuthority,
     /// A session is to need a check that its node does not have.
     MissingCheck {
         /// The check.
@@ -379,8 +384,10 @@ pub enum Watch {
     Sessions,
     /// Any prepared query came, went or changed.
     Prepared,
-    /// There is somebody who signs certificates.
+    /// There is somebody who signs certificates, or he signs by other rules.
     Authority,
     /// All keys under a prefix: what a read waits for; never touched by a write as such.
     Prefix(Arc<str>),
+    /// Any node or anything on it: what a read waits for; a write touches the [`Self::Node`].
+    AnyNode,
 }

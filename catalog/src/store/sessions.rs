@@ -36,6 +36,11 @@ impl Sessions {
         self.rows.len()
     }
 
+    /// How many have a time to live.
+    pub(crate) fn mortal(&self) -> usize {
+        self.by_due.len()
+    }
+
     pub(crate) fn get(&self, id: Uuid) -> Option<&SessionRow> {
         self.rows.get(&id)
     }

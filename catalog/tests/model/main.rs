@@ -21,12 +21,13 @@ fn answers(store: &Store, queries: &[Query]) -> Vec<(Index, Rows)> {
     queries.iter().map(|query| query.run(store, &AllowAll)).collect()
 }
 
-/// What the hub does: exact watches by equality, prefixes by the touched keys.
+/// What the hub does: exact watches by equality, prefixes by the touched keys, all nodes by any.
 fn woken(query: &Query, touched: &Touched) -> bool {
     query.watches().iter().any(|watch| match watch {
         Watch::Prefix(prefix) => {
             touched.watches.iter().any(|touched| matches!(touched, Watch::Key(key) if key.starts_with(&**prefix)))
         }
+        Watch::AnyNode => touched.watches.iter().any(|touched| matches!(touched, Watch::Node(_))),
         watch => touched.watches.contains(watch),
     })
 }
@@ -158,7 +159,10 @@ proptest! {
         }
         for query in queries() {
             let scope = match &query {
-                Query::Node { name } | Query::HealthNode { name } | Query::Coordinate { node: name } => Scope::Node(name.clone()),
+                Query::Node { name }
+                | Query::HealthNode { name }
+                | Query::Dump { node: Some(name) }
+                | Query::Coordinate { node: name } => Scope::Node(name.clone()),
                 Query::ServiceNodes { name, .. } | Query::HealthService { name, .. } => Scope::Service(name.clone()),
                 Query::HealthChecks { service, .. } => Scope::Service(service.clone()),
                 Query::Explain { name } => Scope::Prepared(name.clone()),

@@ -4,7 +4,7 @@ mod txn;
 
 use lictor_catalog::command::{Command, Deregister, KvCommand, PreparedCommand, Register, SessionCommand};
 use lictor_catalog::model::{Behavior, CheckId, Node, Sequencer, Service, ServiceId, ServiceName, Session, folded};
-use lictor_catalog::query::{Instance, Query, Rows};
+use lictor_catalog::query::{Instance, NodeDump, Query, Rows};
 use lictor_catalog::{
     Authority, Check, Coordinate, Executed, Index, KvEntry, KvRow, NodeCoordinate, Outcome, PreparedQuery, Refusal,
     Status,
@@ -82,7 +82,15 @@ impl Naive {
             Command::Prepared(command) => self.apply_prepared(index, command),
             Command::Authority(authority) => {
                 if self.authority.is_none() {
-                    self.authority = Some(Authority { create_index: index, ..(**authority).clone() });
+                    self.authority =
+                        Some(Authority { create_index: index, modify_index: index, ..(**authority).clone() });
+                }
+                Outcome::Done
+            }
+            Command::Signing(signing) => {
+                let Some(authority) = &mut self.authority else { return Outcome::Refused(Refusal::NoAuthority) };
+                if authority.signing != **signing {
+                    (authority.signing, authority.modify_index) = ((**signing).clone(), index);
                 }
                 Outcome::Done
             }
@@ -500,6 +508,19 @@ impl Naive {
                 let services = self.services.iter().filter(|((on, _), _)| *on == fold(name));
                 (Arc::new(node.clone()), services.map(|(_, service)| Arc::new(service.clone())).collect())
             })),
+            Query::Dump { node } => {
+                let wanted =
+                    self.nodes.values().filter(|row| node.as_ref().is_none_or(|name| fold(name) == fold(&row.name)));
+                let dump = |row: &Node| {
+                    let services = self.services.values().filter(|service| fold(&service.node) == fold(&row.name));
+                    let Rows::Checks(checks) = self.checks_where(|check| fold(&check.node) == fold(&row.name)) else {
+                        unreachable!("checks are looked for")
+                    };
+                    let services = services.cloned().map(Arc::new).collect();
+                    NodeDump { node: Arc::new(row.clone()), services, checks }
+                };
+                Rows::Dump(wanted.map(dump).collect())
+            }
             Query::ServiceNodes { name, tags, meta } => {
                 let instances = self.instances(name, tags, meta).into_iter();
                 Rows::Instances(instances.map(|instance| Instance { checks: Vec::new(), ..instance }).collect())

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
 use lictor_catalog::model::{
-    Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Template, Ttl,
+    Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Signing, Template,
+    Ttl,
 };
 use lictor_catalog::{Authority, Check, Coordinate, Index, NodeCoordinate, PreparedQuery, Query, Status};
 use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
@@ -224,6 +225,10 @@ fn authority(id: u128) -> Authority {
     Authority { trust_domain: Uuid::from_u128(id), ..Authority::default() }
 }
 
+fn signing(hours: u64) -> Signing {
+    Signing { leaf_life: Duration::from_secs(hours * 3600), ..Signing::default() }
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let register = (node(), any::<bool>(), proptest::option::of(service()), prop::collection::vec(check(), 0..3));
     let register = register.prop_map(|(node, skip_node_update, service, checks)| {
@@ -240,6 +245,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         6 => txn().prop_map(Command::Txn),
         1 => (1u128..4).prop_map(|id| Command::Authority(Box::new(authority(id)))),
         1 => (0u32..3).prop_map(Command::FeatureLevel),
+        1 => (1u64..3).prop_map(|hours| Command::Signing(Box::new(signing(hours)))),
     ]
 }
 
@@ -284,6 +290,7 @@ pub(crate) fn queries() -> Vec<Query> {
     let services = ["WEB", "db", "api", "nothing"].map(ToOwned::to_owned);
     let mut queries = vec![
         Query::Coordinates,
+        Query::Dump { node: None },
         Query::HealthState { state: None, meta: vec![] },
         Query::HealthState { state: Some(Status::Critical), meta: zone.clone() },
     ];
@@ -312,6 +319,7 @@ pub(crate) fn queries() -> Vec<Query> {
         });
         queries.extend([
             Query::Node { name: name.clone() },
+            Query::Dump { node: Some(name.clone()) },
             Query::Coordinate { node: name.clone() },
             Query::SessionsOfNode { node: name.clone() },
             Query::HealthNode { name },

@@ -4,8 +4,8 @@ use crate::cli::format::{self, Format};
 use crate::cli::{Failure, Output, World, client};
 use clap::{ArgMatches, Command};
 
-pub(crate) fn command() -> Command {
-    client::server_options(Command::new("datacenters").about("Lists the datacenters").arg(format::flag()))
+pub(crate) fn arguments(command: Command) -> Command {
+    client::server_options(command.arg(format::flag()))
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

@@ -7,11 +7,11 @@ use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
-    client::server_options(Command::new("nodes").about("Lists the nodes").args([
+    client::server_options(command.args([
         switch("detailed", "Show whole ids, tagged addresses and metadata"),
         text("filter", "EXPRESSION", "Only nodes that match"),
         text("near", "NODE", "Sort by round-trip time from this node; _agent is the agent's own"),

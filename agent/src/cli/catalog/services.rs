@@ -7,8 +7,8 @@ use clap::{Arg, ArgMatches, Command};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) fn command() -> Command {
-    client::server_options(Command::new("services").about("Lists the services").args([
+pub(crate) fn arguments(command: Command) -> Command {
+    client::server_options(command.args([
         Arg::new("node").long("node").value_name("NODE").help("Only services of this node, by name or id"),
         super::node_meta_flag(),
         switch("tags", "Show the services' tags"),

@@ -4,9 +4,9 @@ use crate::cli::{Failure, Output, World, client};
 use crate::config::flags::switch;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("delete").about("Removes keys").args([
+        command.args([
             switch("cas", "Remove only if the key is still at -modify-index"),
             Arg::new("modify-index")
                 .long("modify-index")

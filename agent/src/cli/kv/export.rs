@@ -7,11 +7,9 @@ use crate::cli::{Failure, Output, World};
 use clap::{ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("export")
-            .about("Shows all keys under a prefix as JSON, for kv import")
-            .arg(super::positional().value_name("PREFIX")),
+        command.arg(super::positional().value_name("PREFIX").help("What the keys begin with; all keys if not given")),
     )
 }
 

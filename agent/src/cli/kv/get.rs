@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 
-pub(crate) fn command() -> Command {
-    client::server_options(Command::new("get").about("Shows values").args([
+pub(crate) fn arguments(command: Command) -> Command {
+    client::server_options(command.args([
         switch("base64", "Show values in base64"),
         switch("detailed", "Show indexes, flags and session as well"),
         switch("keys", "Show keys under a prefix instead of values"),

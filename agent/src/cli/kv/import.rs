@@ -16,10 +16,10 @@ const BATCH_KEYS: usize = 64;
 /// larger goes alone, in the form that has a limit of its own.
 const BATCH_BYTES: usize = 256 << 10;
 
-pub(crate) fn command() -> Command {
-    client::server_options(Command::new("import").about("Writes the keys that kv export showed").args([
+pub(crate) fn arguments(command: Command) -> Command {
+    client::server_options(command.args([
         Arg::new("prefix").long("prefix").value_name("PREFIX").help("Write all keys under this one"),
-        super::positional().value_name("DATA | @FILE | -"),
+        super::positional().value_name("DATA | @FILE | -").help("JSON as exported; standard input if not given"),
     ]))
 }
 

@@ -35,7 +35,7 @@ fn words(matches: &clap::ArgMatches, most: usize) -> Result<Vec<String>, Failure
 }
 
 fn positional() -> clap::Arg {
-    clap::Arg::new("words").value_name("KEY").action(clap::ArgAction::Append)
+    clap::Arg::new("words").value_name("KEY").help("The key, or what keys begin with").action(clap::ArgAction::Append)
 }
 
 /// Refuses the write unless this lock is held. An empty one is asked with, and refused: it would be a variable that is not set.

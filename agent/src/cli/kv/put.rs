@@ -6,21 +6,26 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let number = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("N").help(help).value_parser(value_parser!(u64))
     };
-    client::server_options(Command::new("put").about("Writes a value").args([
-        switch("acquire", "Lock the key for -session"),
-        switch("base64", "The value is in base64"),
-        switch("cas", "Write only if the key is still at -modify-index; at 0, only if it is new"),
-        number("flags", "A number kept with the value"),
-        number("modify-index", "The index that -cas compares with"),
-        switch("release", "Unlock the key that -session holds"),
-        super::sequencer(),
-        Arg::new("session").long("session").value_name("ID").help("Session for -acquire and -release"),
-        super::positional().value_names(["KEY", "VALUE | @FILE | -"]).num_args(1..),
-    ]))
+    client::server_options(
+        command.args([
+            switch("acquire", "Lock the key for -session"),
+            switch("base64", "The value is in base64"),
+            switch("cas", "Write only if the key is still at -modify-index; at 0, only if it is new"),
+            number("flags", "A number kept with the value"),
+            number("modify-index", "The index that -cas compares with"),
+            switch("release", "Unlock the key that -session holds"),
+            super::sequencer(),
+            Arg::new("session").long("session").value_name("ID").help("Session for -acquire and -release"),
+            super::positional()
+                .value_names(["KEY", "VALUE | @FILE | -"])
+                .help("The key, and its value, a file that holds it, or standard input")
+                .num_args(1..),
+        ]),
+    )
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

@@ -20,13 +20,12 @@ use std::time::Duration;
 /// was told to.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let valued = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     client::leader_options(
-        Command::new("lock")
-            .about("Runs a program while a lock is held")
+        command
             .after_help(
                 "The program has CONSUL_LOCK_HELD=true in its environment, and in LICTOR_LOCK_SEQUENCER what proves that it holds\n\
                  the lock: writes with ?sequencer= (lictor kv put -sequencer) are refused once it does so no longer.",
@@ -48,6 +47,7 @@ pub(crate) fn command() -> Command {
                 switch("verbose", "Say what is done"),
                 Arg::new("words")
                     .value_names(["PREFIX", "PROGRAM"])
+                    .help("What the lock's keys begin with, and what to run while it is held")
                     .num_args(0..)
                     .trailing_var_arg(true)
                     .allow_hyphen_values(true),

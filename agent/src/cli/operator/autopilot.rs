@@ -24,8 +24,8 @@ const SETTINGS: [&str; 8] = [
     "UpgradeVersionTag",
 ];
 
-pub(crate) fn get_config_command() -> Command {
-    client::server_options(Command::new("get-config").about("Shows how the leader tends the servers"))
+pub(crate) fn get_config_arguments(command: Command) -> Command {
+    client::server_options(command)
 }
 
 pub(crate) fn get_config(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
@@ -44,7 +44,7 @@ fn show_settings(settings: &Map<String, Value>) -> String {
     SETTINGS.iter().fold(String::new(), |text, name| text + name + " = " + &shown(name) + "\n")
 }
 
-pub(crate) fn set_config_command() -> Command {
+pub(crate) fn set_config_arguments(command: Command) -> Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
@@ -53,8 +53,7 @@ pub(crate) fn set_config_command() -> Command {
         option(name, "DURATION", help).value_parser(|text: &str| parse_duration(text).map(|_| text.to_owned()))
     };
     client::server_options(
-        Command::new("set-config")
-            .about("Changes how the leader tends the servers")
+        command
             .after_help("What is not named stays as it is.")
             .arg(switch("cleanup-dead-servers", "Take servers that failed off the configuration"))
             .arg(span("last-contact-threshold", "Who is not heard for longer is not healthy"))
@@ -91,8 +90,8 @@ pub(crate) fn set_config(matches: &ArgMatches, world: &World) -> Result<Output, 
     }
 }
 
-pub(crate) fn state_command() -> Command {
-    client::server_options(Command::new("state").about("Shows how well the servers are").arg(format::flag()))
+pub(crate) fn state_arguments(command: Command) -> Command {
+    client::server_options(command.arg(format::flag()))
 }
 
 pub(crate) fn state(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {

@@ -2,3 +2,4 @@
 
 pub(crate) mod autopilot;
 pub(crate) mod raft;
+pub(crate) mod usage;

@@ -7,19 +7,15 @@ use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
 
-pub(crate) fn list_peers_command() -> Command {
+pub(crate) fn list_peers_arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("list-peers")
-            .about("Lists the servers of the configuration")
-            .arg(switch("detailed", "Accepted; all columns are always shown"))
-            .arg(format::flag()),
+        command.arg(switch("detailed", "Accepted; all columns are always shown")).arg(format::flag()),
     )
 }
 
-pub(crate) fn remove_peer_command() -> Command {
+pub(crate) fn remove_peer_arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("remove-peer")
-            .about("Takes a server off the configuration")
+        command
             .after_help(
                 "For a server that is gone for good: one that is alive joins again by itself, and one that says goodbye\n\
                  (lictor leave) is taken off by itself.",
@@ -43,11 +39,9 @@ pub(crate) fn remove_peer(matches: &ArgMatches, world: &World) -> Result<Output,
     Ok(Output::line(format_args!("Removed peer with {name} {value:?}")))
 }
 
-pub(crate) fn transfer_leader_command() -> Command {
+pub(crate) fn transfer_leader_arguments(command: Command) -> Command {
     client::server_options(
-        Command::new("transfer-leader")
-            .about("Hands leadership to another server")
-            .arg(Arg::new("id").long("id").value_name("ID").help("To this server; without it, to the best")),
+        command.arg(Arg::new("id").long("id").value_name("ID").help("To this server; without it, to the best")),
     )
 }
 
@@ -60,10 +54,9 @@ pub(crate) fn transfer_leader(matches: &ArgMatches, world: &World) -> Result<Out
     Ok(Output::line("Success"))
 }
 
-pub(crate) fn recover_command() -> Command {
+pub(crate) fn recover_arguments(command: Command) -> Command {
     client::options(
-        Command::new("recover")
-            .about("Goes on after most servers were lost for good")
+        command
             .after_help(
                 "Run it on a server that survived. It says what would be given up and asks before anything changes. It refuses\n\
                  while a majority is alive, and on a server that knows less than another survivor.",

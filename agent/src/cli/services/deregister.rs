@@ -4,11 +4,9 @@ use crate::cli::{Failure, Output, World, client, maint};
 use clap::{Arg, ArgMatches, Command};
 use std::path::PathBuf;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     client::options(
-        Command::new("deregister")
-            .about("Takes services off the agent")
-            .args([Arg::new("id").long("id").value_name("ID").help("Id of the instance"), super::files_argument()]),
+        command.args([Arg::new("id").long("id").value_name("ID").help("Id of the instance"), super::files_argument()]),
     )
 }
 

@@ -6,13 +6,13 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-pub(crate) fn command() -> Command {
+pub(crate) fn arguments(command: Command) -> Command {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     let many =
         |name: &'static str, value: &'static str, help: &'static str| text(name, value, help).action(ArgAction::Append);
-    client::options(Command::new("register").about("Registers services with the agent").args([
+    client::options(command.args([
         text("address", "ADDRESS", "Where the service listens; the node's address if not given"),
         text("id", "ID", "Id of this instance; its name if not given"),
         text("kind", "KIND", "connect-proxy, mesh-gateway, …"),
@@ -102,11 +102,13 @@ mod tests {
     #[test]
     fn flags_become_a_definition() {
         let argv = ["--name=web", "--port=80", "--tag=a", "--tag=b", "--meta=k=v=w", "--tagged-address=lan=[::1]:8080"];
-        let matches = command().no_binary_name(true).try_get_matches_from(argv).expect("flags");
+        let matches =
+            arguments(Command::new("register")).no_binary_name(true).try_get_matches_from(argv).expect("flags");
         let expected = json!({"Name": "web", "Port": 80, "Tags": ["a", "b"], "Meta": {"k": "v=w"},
                               "TaggedAddresses": {"lan": {"Address": "::1", "Port": 8080}}});
         assert_eq!(from_flags(&matches).expect("a definition"), expected);
-        let matches = command().no_binary_name(true).try_get_matches_from(["--meta=k"]).expect("flags");
+        let matches =
+            arguments(Command::new("register")).no_binary_name(true).try_get_matches_from(["--meta=k"]).expect("flags");
         assert_eq!(from_flags(&matches).expect_err("bad").to_string(), "-meta=k: write key=value");
     }
 }

@@ -92,6 +92,7 @@ struct Queued {
 
 impl Engine for Raft {
     fn tick(&mut self) {
+        self.node.mut_store().free_some();
         self.deaf = self.deaf.saturating_sub(1);
         if self.must_wait_for_disk() {
             return;

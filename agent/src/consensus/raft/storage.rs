@@ -10,12 +10,18 @@ use std::collections::VecDeque;
 /// What an entry costs beside its data.
 const ENTRY_COST: usize = 64;
 
+/// Forgotten entries that are freed together: as many as no turn feels.
+const FREED_AT_ONCE: usize = 2048;
+
 /// See the module's page.
 pub(crate) struct Memory {
     pub(crate) hard: pb::HardState,
     /// Where the log begins; `None` on a server that has not been told of any cluster yet.
     pub(crate) snapshot: Option<Handle>,
+    /// The first `forgotten` of them are below the base already: to free them at once would make everybody wait.
     entries: VecDeque<pb::Entry>,
+    forgotten: usize,
+    /// Those of the others.
     bytes: usize,
     /// A peer was not in the snapshot's configuration: it would refuse the snapshot, so a newer one is wanted.
     pub(crate) stale: Cell<bool>,
@@ -24,7 +30,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(hard: pb::HardState, snapshot: Option<Handle>, entries: VecDeque<pb::Entry>) -> Self {
         let bytes = entries.iter().map(cost).sum();
-        Self { hard, snapshot, entries, bytes, stale: Cell::new(false) }
+        Self { hard, snapshot, entries, forgotten: 0, bytes, stale: Cell::new(false) }
     }
 
     /// The index and the term that the log stands on.
@@ -33,12 +39,12 @@ impl Memory {
     }
 
     fn last(&self) -> u64 {
-        self.base().0 + self.entries.len() as u64
+        self.base().0 + (self.entries.len() - self.forgotten) as u64
     }
 
     /// Where in `entries` an index stands.
     fn position(&self, index: u64) -> Option<usize> {
-        usize::try_from(index.checked_sub(self.base().0 + 1)?).ok()
+        Some(usize::try_from(index.checked_sub(self.base().0 + 1)?).ok()? + self.forgotten)
     }
 
     pub(crate) const fn bytes(&self) -> usize {
@@ -56,19 +62,24 @@ impl Memory {
         self.entries.extend(entries.iter().cloned());
     }
 
+    /// Frees some of what was forgotten.
+    pub(crate) fn free_some(&mut self) {
+        let some = self.forgotten.min(FREED_AT_ONCE);
+        self.entries.drain(..some);
+        self.forgotten -= some;
+    }
+
     pub(crate) fn install(&mut self, snapshot: Handle) {
         self.entries.clear();
-        self.bytes = 0;
+        (self.forgotten, self.bytes) = (0, 0);
         self.stale.set(false);
         self.snapshot = Some(snapshot);
     }
 
     /// Forgets the log up to the snapshot, which lies inside it.
     pub(crate) fn compact(&mut self, snapshot: Handle) {
-        let forget = self.position(snapshot.index + 1).unwrap_or(0).min(self.entries.len());
-        for dropped in self.entries.drain(..forget) {
-            self.bytes -= cost(&dropped);
-        }
+        self.forgotten = self.position(snapshot.index + 1).unwrap_or(self.forgotten).min(self.entries.len());
+        self.bytes = self.entries.range(self.forgotten..).map(cost).sum();
         self.stale.set(false);
         self.snapshot = Some(snapshot);
     }

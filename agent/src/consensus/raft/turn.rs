@@ -21,6 +21,7 @@ impl Raft {
         if !self.node.has_ready() && !self.can_hand_out() && self.compaction.is_none() {
             return None;
         }
+        self.node.mut_store().free_some();
         self.batch += 1;
         let mut turn = Ready { batch: Batch(self.batch), ..Ready::default() };
         let mut queued =

@@ -1,10 +1,11 @@
 //! The services that this agent owns.
 
-use crate::http::call::{Call, Plan, Reply};
+use crate::http::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply, Subject};
 use crate::http::filter::shape;
 use crate::http::wire::{self, AgentService};
 use crate::http::{Context, body, options};
 use crate::local::{Change, ServiceSpec};
+use lictor_catalog::Index;
 use std::collections::BTreeMap;
 
 /// All services, by id.
@@ -19,15 +20,18 @@ pub fn list(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> 
     Ok(Plan::Answer(wire::reply(context, call, &shown)))
 }
 
-/// One service with its content hash. `?hash=` is answered at once, also when nothing changed.
+/// One service with its content hash. Given the `?hash=` that was seen last, it is shown as soon as it has another one or is
+/// gone, or when the time is over. One that is not there is not waited for.
 pub fn show(context: &Context<'_>, call: &Call, id: &str) -> Result<Plan, Reply> {
-    options::wait(call)?;
-    let Some(service) = context.local.services.get(id) else {
-        return Err(Reply::text(404, format!("unknown service ID: {id}")));
-    };
-    let hash = wire::content_hash(service);
-    let reply = wire::reply(context, call, &AgentService::of(service, &context.facts.datacenter, &hash));
-    Ok(Plan::Answer(reply.with("x-consul-contenthash", hash)))
+    let wait = options::wait(context.facts, call)?;
+    let seen = call.params.get("hash").and_then(|text| u64::from_str_radix(text, 16).ok());
+    let blocking = seen.map(|hash| Blocking { min_index: Index(hash), wait });
+    Ok(Plan::Read(Read {
+        blocking: blocking.filter(|_| context.local.services.contains_key(id)),
+        subject: Subject::Service { id: id.to_owned() },
+        encoding: Encoding { pretty: options::pretty(context.facts, call), ..Encoding::default() },
+        consistency: Consistency::Stale,
+    }))
 }
 
 pub fn register(_: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {

@@ -191,6 +191,18 @@ pub const NODE: Fields = &[
     ("TaggedAddresses", TEXTS),
 ];
 
+/// `internal/ui/nodes`.
+pub const NODE_DUMP: Fields = &[
+    ("Address", Text),
+    ("Checks", Rows(CHECK)),
+    ("ID", Text),
+    ("Meta", TEXTS),
+    ("Node", Text),
+    ("PeerName", Text),
+    ("Services", Rows(SERVICE)),
+    ("TaggedAddresses", TEXTS),
+];
+
 /// `catalog/service`.
 pub const CATALOG_SERVICE: Fields = &[
     ("Address", Text),
@@ -218,5 +230,5 @@ pub const CATALOG_SERVICE: Fields = &[
 /// `catalog/services`: what is left of the instances there.
 pub const SERVICE_NAME: Fields = &[("ServiceName", Text), ("ServiceTags", Texts)];
 
-/// `health/service`.
+/// `health/service`, and `internal/ui/services`: the instances.
 pub const HEALTH: Fields = &[("Checks", Rows(CHECK)), ("Node", Record(NODE)), ("Service", Record(SERVICE))];

@@ -588,6 +588,37 @@ pub struct AutopilotSettings {
     upgrade_version_tag: Option<String>,
 }
 
+/// How certificates are made. What is absent gets its default.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "PascalCase")]
+#[schemars(example = json!({"Provider": "consul", "Config": {"LeafCertTTL": "72h"}}))]
+pub struct CertificateSettings {
+    provider: Provider,
+    config: Option<CertificateSpans>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Provider {
+    Consul,
+}
+
+#[derive(JsonSchema)]
+struct CertificateSpans {
+    #[schemars(rename = "LeafCertTTL")]
+    leaf: Option<Span>,
+    #[schemars(rename = "IntermediateCertTTL")]
+    intermediate: Option<Span>,
+    #[schemars(rename = "RootCertTTL")]
+    root: Option<Span>,
+    /// Nothing but `ec`.
+    #[schemars(rename = "PrivateKeyType")]
+    key_type: Option<String>,
+    /// Nothing but 256.
+    #[schemars(rename = "PrivateKeyBits")]
+    key_bits: Option<u64>,
+}
+
 /// Who would connect to whom.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "PascalCase")]

@@ -167,8 +167,16 @@ pub const FRESH: &[Param] = &[DC, STALE, CONSISTENT, MAX_STALE, CACHED];
 pub const BLOCK: &[Param] = &[INDEX, WAIT];
 /// How fresh an answer must be, and waiting for it to change: most reads.
 pub const READ: &[Param] = &[DC, STALE, CONSISTENT, MAX_STALE, CACHED, INDEX, WAIT];
-/// Waiting, where no index is.
-pub const PATIENCE: &[Param] = &[WAIT];
+/// Waiting, where a hash takes the place of the index.
+pub const HASH: &[Param] = &[
+    Param::new("hash", Text, "Wait until the service has another one than this: the last answer's `ContentHash`."),
+    WAIT,
+];
+/// What kind of service is asked about.
+pub const KIND: &[Param] =
+    &[Param::new("kind", Word(&["", "ingress-gateway", "api-gateway"]), "Its kind; empty for a plain one.")
+        .required()
+        .refused(400)];
 /// Which rows of a list.
 pub const FILTER: &[Param] =
     &[Param::new("filter", Filter, "Only rows for which this expression is true.").refused(400)];

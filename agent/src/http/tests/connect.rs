@@ -48,7 +48,85 @@ fn roots_are_shown_once_there_is_one() {
         world,
         r#"200 {"Provider":"consul","Config":{"IntermediateCertTTL":"8760h","LeafCertTTL":"72h","RootCertTTL":"87600h"},"State":null,"ForceWithoutCrossSigning":false,"CreateIndex":11,"ModifyIndex":11}"#,
     );
-    check("PUT /v1/connect/ca/configuration\n{}", world, "405 method PUT not allowed");
+}
+
+#[test]
+fn certificates_are_made_by_what_was_set_last() {
+    let world = &mut World::small();
+    let configuration = "/v1/connect/ca/configuration";
+    let set = |body: &str| format!("PUT {configuration}\n{body}");
+    let uninitialized = "500 CA is uninitialized: the leader has not made a root yet, try again";
+    check(&set(r#"{"Provider":"consul"}"#), world, uninitialized);
+    world.apply(authority(7));
+    let shown = |leaf: &str, intermediate: &str, state: &str, modify: u64| {
+        format!(
+            r#"200 {{"Provider":"consul","Config":{{"IntermediateCertTTL":"{intermediate}","LeafCertTTL":"{leaf}","RootCertTTL":"87600h"}},"State":{state},"ForceWithoutCrossSigning":false,"CreateIndex":12,"ModifyIndex":{modify}}}"#
+        )
+    };
+    let get = format!("GET {configuration}");
+    check(&get, world, &shown("72h", "8760h", "null", 12));
+    let body = r#"{"Provider":"consul","Config":{"LeafCertTTL":"1h30m","IntermediateCertTTL":36000000000000,"PrivateKeyType":"ec","PrivateKeyBits":256,"PrivateKey":"","test_state":{"foo":"bar"}}}"#;
+    check(&set(body), world, "200 ");
+    check(&get, world, &shown("1h30m0s", "10h", r#"{"foo":"bar"}"#, 13));
+    check(&set(body), world, "200 ");
+    check(&get, world, &shown("1h30m0s", "10h", r#"{"foo":"bar"}"#, 13));
+    let reply = world.ask("GET /v1/connect/ca/roots");
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    assert!(text.ends_with(r#""CreateIndex":12,"ModifyIndex":12}]}"#), "the root is the same: {text}");
+    check(&set(r#"{"Provider":"consul"}"#), world, "200 ");
+    check(&get, world, &shown("72h", "8760h", "null", 15));
+    let config = |config: &str| set(&format!(r#"{{"Provider":"consul","Config":{config}}}"#));
+    for (request, refusal) in [
+        (set(""), "400 Request decode failed: EOF"),
+        (set("{}"), r#"500 unknown CA provider "": lictor has its own only, which is called "consul""#),
+        (
+            set(r#"{"Provider":"vault"}"#),
+            r#"500 unknown CA provider "vault": lictor has its own only, which is called "consul""#,
+        ),
+        (config("7"), "400 Request decode failed: expected a JSON object, got a number"),
+        (
+            config(r#"{"LeafCertTTL":"soon"}"#),
+            r#"400 Request decode failed: LeafCertTTL: time: invalid duration "soon""#,
+        ),
+        (config(r#"{"LeafCertTTL":"59m"}"#), "500 leaf cert TTL must be greater or equal than 1h0m0s"),
+        (config(r#"{"LeafCertTTL":"8761h"}"#), "500 leaf cert TTL must be less than 8760h0m0s"),
+        (
+            config(r#"{"IntermediateCertTTL":"215h"}"#),
+            "500 Intermediate Cert TTL must be greater or equal than 3 * LeafCertTTL (>=216h0m0s).",
+        ),
+        (
+            config(r#"{"RootCertTTL":"8759h"}"#),
+            "500 root cert TTL is set and is not greater than intermediate cert ttl. root cert ttl: 8759h0m0s, intermediate cert ttl: 8760h0m0s",
+        ),
+        (
+            config(r#"{"PrivateKeyType":"rsa","PrivateKeyBits":2048}"#),
+            "500 private key type must be 'ec' with 256 bits: the root has such a key, and is not replaced",
+        ),
+        (
+            config(r#"{"RootCert":"x"}"#),
+            "500 RootCert cannot be set: the root is the one that the cluster has made for itself",
+        ),
+    ] {
+        let reply = super::shown(&world.ask(&request));
+        assert!(reply.starts_with(refusal), "{request}: {reply}");
+    }
+    check(&get, world, &shown("72h", "8760h", "null", 15));
+}
+
+#[test]
+fn a_server_without_connect_says_so() {
+    let world = &mut World::small();
+    world.apply(authority(7));
+    world.facts.connect = false;
+    for request in [
+        "GET /v1/connect/ca/roots",
+        "GET /v1/agent/connect/ca/roots",
+        "GET /v1/connect/ca/configuration",
+        "PUT /v1/connect/ca/configuration\n{}",
+        "PUT /v1/internal/connect/sign\n{}",
+    ] {
+        check(request, world, "500 Connect must be enabled in order to use this endpoint");
+    }
 }
 
 #[test]

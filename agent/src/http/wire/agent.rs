@@ -1,8 +1,9 @@
 //! A service and a member as the agent shows them.
 
-use super::is_zero;
 use super::service::{Addresses, Proxy, WireConnect, WireLocality, WireWeights};
+use super::{Encoded, content_hash, go, is_zero};
 use crate::gossip::Member;
+use crate::http::call::Encoding;
 use lictor_catalog::Service;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -88,6 +89,14 @@ impl<'a> AgentService<'a> {
             locality: locality.as_ref().map(Into::into),
         }
     }
+}
+
+/// One service of this agent with its content hash, or that there is none of this id.
+#[must_use]
+pub fn own_service(id: &str, service: Option<&Service>, encoding: &Encoding, datacenter: &str) -> Encoded {
+    let Some(service) = service else { return Encoded::no(format!("unknown service ID: {id}")) };
+    let hash = format!("{:x}", content_hash(service));
+    Encoded::json(go::to_vec(&AgentService::of(service, datacenter, &hash), encoding.pretty, 512))
 }
 
 /// A member. The protocol numbers are those of the Serf that clients know.

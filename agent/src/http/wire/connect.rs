@@ -1,13 +1,17 @@
 //! Certificates and who signs them.
 
 use super::date::rfc3339;
+use crate::time::format_duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lictor_catalog::Authority;
+use lictor_catalog::model::Signing;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// `agent/connect/ca/leaf`; from the leader, still without the private key.
@@ -75,8 +79,19 @@ struct WireRoot {
 
 impl From<&Authority> for WireRoot {
     fn from(authority: &Authority) -> Self {
-        let Authority { trust_domain, id, key_id, serial, not_before, not_after, certificate, key: _, create_index } =
-            authority;
+        let Authority {
+            trust_domain,
+            id,
+            key_id,
+            serial,
+            not_before,
+            not_after,
+            certificate,
+            key: _,
+            signing: _,
+            create_index,
+            modify_index: _,
+        } = authority;
         Self {
             id: hexadecimal(id),
             name: "Consul CA Root Cert",
@@ -96,14 +111,14 @@ impl From<&Authority> for WireRoot {
     }
 }
 
-/// `connect/ca/configuration`. The spans are those that certificates are made with.
+/// `connect/ca/configuration`: what certificates are made by.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "CertificateConfiguration")]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::http) struct WireConfiguration {
     provider: &'static str,
     config: Lives,
-    state: Option<()>,
+    state: Option<BTreeMap<String, String>>,
     force_without_cross_signing: bool,
     create_index: u64,
     modify_index: u64,
@@ -113,24 +128,33 @@ pub(in crate::http) struct WireConfiguration {
 #[schemars(rename = "CertificateLives")]
 struct Lives {
     #[serde(rename = "IntermediateCertTTL")]
-    intermediate: &'static str,
+    intermediate: String,
     #[serde(rename = "LeafCertTTL")]
-    leaf: &'static str,
+    leaf: String,
     #[serde(rename = "RootCertTTL")]
-    root: &'static str,
+    root: String,
 }
 
 impl WireConfiguration {
     pub(super) fn of(authority: Option<&Authority>) -> Self {
-        let index = authority.map_or(0, |authority| authority.create_index.0);
+        let Signing { leaf_life, intermediate_life, root_life, state } =
+            authority.map_or_else(Signing::default, |authority| authority.signing.clone());
         Self {
             provider: "consul",
-            config: Lives { intermediate: "8760h", leaf: "72h", root: "87600h" },
-            state: None,
+            config: Lives { intermediate: life(intermediate_life), leaf: life(leaf_life), root: life(root_life) },
+            state: Some(state).filter(|state| !state.is_empty()),
             force_without_cross_signing: false,
-            create_index: index,
-            modify_index: index,
+            create_index: authority.map_or(0, |authority| authority.create_index.0),
+            modify_index: authority.map_or(0, |authority| authority.modify_index.0),
         }
+    }
+}
+
+/// Whole hours as Consul's defaults are written: `72h`, not `72h0m0s`.
+fn life(span: Duration) -> String {
+    match (span.as_secs(), span.subsec_nanos()) {
+        (seconds, 0) if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        _ => format_duration(span),
     }
 }
 

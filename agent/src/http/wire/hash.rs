@@ -60,9 +60,9 @@ fn strings(values: &BTreeMap<String, String>) -> u64 {
     map(values.iter().map(|(key, value)| (text(key), text(value))))
 }
 
-/// The hash as it is shown: lower-case hex without leading zeros. A proxy's settings count as their JSON text.
+/// The hash; it is shown as lower-case hex without leading zeros. A proxy's settings count as their JSON text.
 #[must_use]
-pub fn content_hash(service: &Service) -> String {
+pub fn content_hash(service: &Service) -> u64 {
     let Service {
         node: _,
         id,
@@ -106,7 +106,7 @@ pub fn content_hash(service: &Service) -> String {
         ("Connect", if *native { connect() } else { nil() }),
         ("PeerName", text("")),
     ];
-    format!("{:x}", record("AgentService", &fields))
+    record("AgentService", &fields)
 }
 
 #[cfg(test)]
@@ -122,8 +122,8 @@ mod tests {
             port: 8000,
             ..Service::default()
         };
-        assert_eq!(content_hash(&service), "3e352f348d44f7eb");
+        assert_eq!(content_hash(&service), 0x3e35_2f34_8d44_f7eb);
         service.tags.reverse();
-        assert_ne!(content_hash(&service), "3e352f348d44f7eb");
+        assert_ne!(content_hash(&service), 0x3e35_2f34_8d44_f7eb);
     }
 }

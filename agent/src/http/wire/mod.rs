@@ -39,8 +39,9 @@ mod rows;
 mod service;
 mod session;
 mod txn;
+mod ui;
 
-pub use agent::{AgentService, WireMember};
+pub use agent::{AgentService, WireMember, own_service};
 pub use check::WireCheck;
 pub use connect::{Leaf, hexadecimal, pem, service_uri};
 pub(super) use connect::{WireConfiguration, WireRoots};
@@ -60,6 +61,7 @@ pub(super) use service::CatalogService;
 pub use session::{WireId, WireSession};
 pub(super) use txn::WireTxn;
 pub use txn::{transaction, transaction_failed};
+pub(super) use ui::{Listed, Overview, Topology, WireDump};
 
 use super::Context;
 use super::call::{Call, Reply};
@@ -89,9 +91,9 @@ impl Encoded {
     }
 
     /// As [`Self::not_found`], with what it is that was not.
-    const fn no(what: &'static str) -> Self {
+    fn no(what: impl Into<Bytes>) -> Self {
         let content_type = Some("text/plain; charset=utf-8");
-        Self { status: 404, content_type, body: Bytes::from_static(what.as_bytes()), gzip: false, headers: &[] }
+        Self { status: 404, content_type, body: what.into(), gzip: false, headers: &[] }
     }
 }
 

@@ -8,7 +8,7 @@ use super::node::WireNode;
 use super::prepared::{WireExecuted, WireExplained, WireQuery};
 use super::service::{CatalogService, WireService};
 use super::session::WireSession;
-use super::{Each, Encoded, go, gzip, txn};
+use super::{Each, Encoded, go, gzip, txn, ui};
 use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
@@ -65,6 +65,8 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
                 go::to_vec(&NodeMap { node, services: ServiceMap(services) }, pretty, capacity)
             }
         }
+        Rows::Dump(nodes) if matches!(query, Query::Dump { node: Some(_) }) => return ui::node(nodes.first(), pretty),
+        Rows::Dump(nodes) => return ui::page(nodes, encoding, datacenter),
         Rows::Instances(instances) if matches!(query, Query::HealthService { .. }) => {
             let capacity = instances.iter().map(|instance| (2 + instance.checks.len()) * ROW).sum();
             let shown = Each(instances.iter().map(|instance| HealthEntry::of(instance, datacenter)));
@@ -99,7 +101,7 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             return Encoded::not_found();
         }
         Rows::Keys(keys) => go::to_vec(keys, pretty, keys.iter().map(|key| key.len() + 4).sum()),
-        Rows::Authority(authority) => match (encoding.form, authority.as_deref()) {
+        Rows::Authority(authority) => match (&encoding.form, authority.as_deref()) {
             (Form::Pem, authority) => {
                 let text = authority.map(|authority| pem("CERTIFICATE", &authority.certificate)).unwrap_or_default();
                 let content_type = Some("application/pem-certificate-chain");
@@ -146,6 +148,8 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
             instances.retain(|instance| filter.keeps(&CatalogService::of(instance, datacenter)));
         }
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
+        // They are judged while they are put together.
+        Rows::Dump(_) => {}
         Rows::Node(None)
         | Rows::Coordinates(_)
         | Rows::KvEntry(_)

@@ -82,7 +82,7 @@ impl Serialize for Proxy<'_> {
 }
 
 /// `{}`.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Empty {}
 
 #[derive(JsonSchema, Serialize)]

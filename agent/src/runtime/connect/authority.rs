@@ -5,6 +5,7 @@
 
 use crate::http::wire::{Leaf, hexadecimal, pem, rfc3339, service_uri};
 use bytes::Bytes;
+use lictor_catalog::model::Signing;
 use lictor_catalog::{Authority, Index};
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -15,10 +16,6 @@ use ring::digest;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Seconds that a root is valid: ten years.
-const ROOT_LIFE: u64 = 87_600 * 3600;
-/// Seconds that a service's certificate is valid.
-const LEAF_LIFE: u64 = 72 * 3600;
 /// Seconds that the clocks of two machines may differ.
 const SKEW: u64 = 60;
 /// Characters of a common name at most (X.520).
@@ -30,7 +27,8 @@ const COMMON_NAME_MAX: usize = 64;
 /// The system gives no randomness.
 pub fn found(trust_domain: Uuid, unix_s: u64) -> Result<Authority, Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let (not_before, not_after) = (unix_s.saturating_sub(SKEW), unix_s + ROOT_LIFE);
+    let signing = Signing::default();
+    let (not_before, not_after) = (unix_s.saturating_sub(SKEW), unix_s + signing.root_life.as_secs());
     let serial = 1;
     let mut params = root(trust_domain)?;
     (params.not_before, params.not_after) = (date(not_before), date(not_after));
@@ -46,7 +44,9 @@ pub fn found(trust_domain: Uuid, unix_s: u64) -> Result<Authority, Error> {
         not_after,
         certificate: Bytes::copy_from_slice(certificate.der()),
         key: key.serialized_der().to_vec().into(),
+        signing,
         create_index: Index(0),
+        modify_index: Index(0),
     })
 }
 
@@ -68,7 +68,7 @@ fn root(trust_domain: Uuid) -> Result<CertificateParams, Error> {
 /// The authority's key is none.
 pub fn certify(authority: &Authority, datacenter: &str, service: &str, key: &[u8], unix_s: u64) -> Result<Leaf, Error> {
     let uri = service_uri(authority.trust_domain, datacenter, service);
-    let (not_before, not_after) = (unix_s.saturating_sub(SKEW), unix_s + LEAF_LIFE);
+    let (not_before, not_after) = (unix_s.saturating_sub(SKEW), unix_s + authority.signing.leaf_life.as_secs());
     // A key is used for one certificate only. A leading bit would make the number longer than its bytes.
     let mut serial = digest::digest(&digest::SHA256, key).as_ref()[..16].to_vec();
     serial[0] = serial[0] & 0x7f | 0x40;
@@ -159,6 +159,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = found(Uuid::from_u128(7), NOW).expect("a root");
         let (key, _) = draw().expect("a key");
+        let life = 72 * 3600;
         let leaf = certify(&authority, "dc1", "web", &key, NOW).expect("signed");
         assert_eq!(leaf.service_uri, "spiffe://00000000-0000-0000-0000-000000000007.consul/ns/default/dc/dc1/svc/web");
         assert_eq!(
@@ -170,12 +171,15 @@ mod tests {
             let certificate = CertificateDer::from(der(&leaf.cert_pem));
             verifier.verify_client_cert(&certificate, &[], UnixTime::since_unix_epoch(Duration::from_secs(at))).is_ok()
         };
-        assert!(verify(&authority, NOW) && verify(&authority, NOW + LEAF_LIFE - 1));
-        assert!(!verify(&authority, NOW + LEAF_LIFE + 1), "expired");
+        assert!(verify(&authority, NOW) && verify(&authority, NOW + life - 1));
+        assert!(!verify(&authority, NOW + life + 1), "expired");
         assert!(!verify(&authority, NOW - SKEW - 1), "not valid yet");
         assert!(!verify(&found(Uuid::from_u128(7), NOW).expect("another root"), NOW), "of another root");
         let text = String::from_utf8_lossy(&der(&leaf.cert_pem)).into_owned();
         assert!(text.contains(&leaf.service_uri));
+        let signing = Signing { leaf_life: Duration::from_secs(3600), ..Signing::default() };
+        let leaf = certify(&Authority { signing, ..authority }, "dc1", "web", &key, NOW).expect("signed");
+        assert_eq!(leaf.valid_before, "2027-01-15T09:00:00Z");
     }
 
     #[test]

@@ -19,9 +19,6 @@ use std::time::Duration;
 
 /// Services that one agent keeps certificates of.
 const LEAVES_MAX: usize = 1024;
-/// After so long a certificate is replaced, two thirds of its time; up to an eighth of this sooner, so that agents
-/// that started together do not come together.
-const RENEWED_AFTER: Duration = Duration::from_secs(48 * 3600);
 /// The pause after a read of the roots that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -118,8 +115,10 @@ impl Leaves {
         let mut leaf: Leaf = serde_json::from_slice(&signed.body)
             .map_err(|error| Reply::text(500, format!("the leader's answer is no certificate: {error}")))?;
         leaf.private_key_pem = private;
-        let made = clock::now();
-        let renew_at = made + RENEWED_AFTER - dispatcher.dice().span(RENEWED_AFTER / 8);
+        let life = life(&signed).ok_or_else(|| Reply::text(500, "the leader does not say how long it is valid"))?;
+        let (made, renewed_after) = (clock::now(), life / 3 * 2);
+        // Up to an eighth of that sooner, so that agents that started together do not come together.
+        let renew_at = made + renewed_after - dispatcher.dice().span(renewed_after / 8);
         Ok(self.keep(Kept { leaf, roots, made, renew_at }))
     }
 }
@@ -137,6 +136,12 @@ async fn roots(dispatcher: &Dispatcher, seen: Option<(u64, Duration)>) -> Result
         Some(index) if reply.status == 200 => Ok(index),
         _ => Err(reply),
     }
+}
+
+/// For how long what was signed is valid.
+fn life(signed: &Reply) -> Option<Duration> {
+    let (_, value) = signed.headers.iter().find(|(name, _)| name == "cache-control")?;
+    value.strip_prefix("max-age=")?.parse().ok().map(Duration::from_secs)
 }
 
 fn answered(kept: &Kept, hit: bool, now: Instant, pretty: bool) -> Reply {
