@@ -26,7 +26,7 @@ const LONG: [usize; 2] = [64 << 10, 8 << 10];
 const SPARED: &[&str] =
     &["putAgentLeave", "deleteOperatorRaftPeer", "putOperatorRaftRecover", "putSnapshot", "putAgentForceLeaveByNode"];
 
-/// What a lone agent in a test has no way to do: nobody else to join or to hand over to, nothing to recover, no lock held, no key to
+/// What a lone agent in a test has no way to do: nobody else to join or to hand over to, nothing to recover, no lock held, no metrics server, no key to
 /// be signed.
 const FRUITLESS: &[&str] = &[
     "putAgentJoinByAddress",
@@ -36,6 +36,7 @@ const FRUITLESS: &[&str] = &[
     "getLockSequencerByKey",
     "getCoordinateNodeByNode",
     "putInternalConnectSign",
+    "getInternalUiMetricsProxyByName",
 ];
 
 /// All that was found wrong, told at once.
