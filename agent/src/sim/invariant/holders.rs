@@ -134,9 +134,11 @@ fn belief<'a>(history: &'a [Op], at: usize, agreed: &Agreed) -> Option<Belief<'a
         Kind::Close { session: closed } => closed == session,
         _ => false,
     };
-    // Whoever else of the same session may have given the lock back: nobody believes what he himself has ended.
-    let given_back =
-        history.iter().filter(gives_back).filter(|end| end.ended.as_ref().is_none_or(|(at, _)| *at > op.begun));
+    // Whoever else of the same session may have given the lock back: nobody believes what he himself has ended, or may
+    // have ended, for what nobody was told of may still be carried out.
+    let over_before =
+        |end: &Op| end.ended.as_ref().is_some_and(|(at, deed)| *at <= op.begun && !matches!(deed, Deed::Unknown));
+    let given_back = history.iter().filter(gives_back).filter(|end| !over_before(end));
     let given_back = given_back.map(|end| end.begun).min().unwrap_or(u64::MAX);
     let renews = |renewal: &&Op| match (&renewal.kind, &renewal.ended) {
         (Kind::Renew { session: renewed }, Some((_, Deed::Acked(true)))) => renewed == session,
