@@ -13,7 +13,7 @@ use lictor_examples::cluster::{Agent, Cluster, Result, until};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Restarts of each figure.
 const RESTARTS: usize = 5;
@@ -25,6 +25,8 @@ const SNAPSHOT_VALUE: usize = 100;
 /// Overwritten again and again, these fill the log until it is compacted (at 32 MiB).
 const FILLER: usize = 500_000;
 const FILLERS: usize = 72;
+/// More than compacting a million keys takes.
+const COMPACTION: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -48,6 +50,10 @@ async fn measure(keys: u64, value: usize, fillers: usize) -> Result<()> {
     write(&cluster, &servers[0], keys, value).await?;
     for _ in 0..fillers {
         cluster.put(&servers[0], "/v1/kv/filler", vec![b'f'; FILLER]).await?;
+    }
+    if fillers > 0 {
+        // The snapshot is written in small steps, and nobody outside is told which is the last.
+        tokio::time::sleep(COMPACTION).await;
     }
     let last = format!("/v1/kv/row/{:08}?raw", keys - 1);
     let mut times = Vec::new();
