@@ -1,6 +1,6 @@
 //! The world: time, the queue of what happens next, and the turns of every node.
 
-use super::bug::Bug;
+use super::bug::{self, Bug};
 use super::call::Message;
 use super::clock::Clock;
 use super::disk::ByteDisk;
@@ -476,7 +476,7 @@ fn machine(setup: &Setup, at: usize, server: bool, expect: usize, dice: &mut Dic
         records: BTreeMap::new(),
         starts: 0,
         peers: Vec::new(),
-        clock: Clock { start: SECOND + dice.below(3_600 * SECOND), drift },
+        clock: Clock { start: SECOND + dice.below(3_600 * SECOND), drift: bug::drift(setup.bug, drift) },
         life: 0,
         paused_until: 0,
         wanted: true,

@@ -33,6 +33,7 @@ const fn case(bug: Bug) -> (Situation, u64, &'static str) {
         Bug::VoteInsideLease => (provoke::restart_inside_a_lease, 3, "fresh_reads"),
         Bug::LeaseInTransfer => (provoke::cut_off_while_handing_over, 3, "fresh_reads"),
         Bug::SnapshotOfEarlier => (provoke::restarts_from_snapshots, 3, "state_machine"),
+        Bug::RunawayClock => (provoke::wanted_lock, 2, "holders"),
         Bug::LostTakenForUnsent => (provoke::lost_answers, 3, "refused"),
     }
 }
@@ -157,6 +158,11 @@ fn a_lease_during_a_transfer() {
 #[test]
 fn a_snapshot_of_an_earlier_state() {
     caught(Bug::SnapshotOfEarlier);
+}
+
+#[test]
+fn a_clock_that_runs_away() {
+    caught(Bug::RunawayClock);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::cluster::settled;
 use lictor_agent::dice::Dice;
 use lictor_agent::gossip::MemberStatus;
 use lictor_agent::http::call::Method;
-use lictor_agent::sim::{Bug, MS, Mode, SECOND, Setup, Storm, World};
+use lictor_agent::sim::{Bug, Deed, MS, Mode, SECOND, Setup, Storm, World};
 
 /// The calm after a situation.
 const CALM: u64 = 40 * SECOND;
@@ -360,6 +360,34 @@ pub(crate) fn lost_answers(seed: u64, bug: Option<Bug>) -> Ran {
         scene.world.run(3 * SECOND);
         scene.world.get(follower, &key, Mode::Consistent);
         scene.world.run(SECOND);
+    }
+    scene.over()
+}
+
+/// A lock whose holder renews in time, and which another asks for all the while, through the ends of several leaders.
+pub(crate) fn wanted_lock(seed: u64, bug: Option<Bug>) -> Ran {
+    let mut scene = Scene::new(setup(seed, 3, 1, bug));
+    let body = r#"{"TTL":"10s","LockDelay":"0s","NodeChecks":[]}"#;
+    let asked = [(), ()].map(|()| scene.world.open(3, body));
+    scene.world.run(SECOND);
+    let sessions = asked.map(|number| match &scene.world.history[number].ended {
+        Some((_, Deed::Given(id))) => id.parse().ok(),
+        _ => None,
+    });
+    let [Some(holder), Some(other)] = sessions else { return scene.over() };
+    scene.world.lock(3, "lock-0", "holder", holder);
+    for round in 0..60 {
+        if round % 16 == 0 {
+            scene.world.renew(3, holder);
+        }
+        scene.world.renew(3, other);
+        scene.world.lock(3, "lock-0", &format!("other-{round}"), other);
+        scene.world.run(500 * MS);
+        if let Some(leader) = scene.world.leader().filter(|_| round % 20 == 19) {
+            scene.note(format!("leader {leader} loses power"));
+            scene.world.crash(leader, true);
+            scene.world.start_later(leader, SECOND);
+        }
     }
     scene.over()
 }

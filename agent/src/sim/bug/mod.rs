@@ -2,7 +2,7 @@
 //!
 //! Each is a mistake that a real system shipped, or one that a rule of ours exists to prevent. They are decorators: around
 //! the log store ([`storage`]), around the consensus engine ([`engine`]), around gossip's bytes ([`refutation`]), and here
-//! around the calls, the hub and the engine's id. Nothing of them is in the program, which has no switch for any.
+//! around the calls, the hub, the clocks and the engine's id. Nothing of them is in the program, which has no switch for any.
 
 mod engine;
 mod refutation;
@@ -47,12 +47,15 @@ pub enum Bug {
     LeaseInTransfer,
     /// A compaction stores the state of the one before: the snapshot says less than its index.
     SnapshotOfEarlier,
+    /// Clocks run three times too fast, and log time with them: sessions end before their TTL, and locks pass on under the
+    /// hands of their holders (Burrows 2006, §2.8: how much faster than a client its master's clock runs must be bounded).
+    RunawayClock,
     /// A lost answer to a forwarded call is taken for a refused connection, and the write is made again.
     LostTakenForUnsent,
 }
 
 impl Bug {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::VoteNotPersisted,
         Self::AckBeforeSync,
         Self::StaleReadIndex,
@@ -64,6 +67,7 @@ impl Bug {
         Self::VoteInsideLease,
         Self::LeaseInTransfer,
         Self::SnapshotOfEarlier,
+        Self::RunawayClock,
         Self::LostTakenForUnsent,
     ];
 
@@ -82,6 +86,7 @@ impl Bug {
             Self::VoteInsideLease => "vote-inside-lease",
             Self::LeaseInTransfer => "lease-in-transfer",
             Self::SnapshotOfEarlier => "snapshot-of-earlier",
+            Self::RunawayClock => "runaway-clock",
             Self::LostTakenForUnsent => "lost-taken-for-unsent",
         }
     }
@@ -97,6 +102,14 @@ pub(super) fn fresh_engine(bug: Option<Bug>, node: Uuid, fresh: u64) -> u64 {
     match bug {
         Some(Bug::ReusedEngineId) => node.as_u64_pair().0,
         _ => fresh,
+    }
+}
+
+/// How much faster than the world a node's clock runs, in parts per billion.
+pub(super) const fn drift(bug: Option<Bug>, drift: i64) -> i64 {
+    match bug {
+        Some(Bug::RunawayClock) => 2_000_000_000,
+        _ => drift,
     }
 }
 
