@@ -69,7 +69,8 @@ pub struct Found {
 enum Shown<'a> {
     Rows(&'a Query, Rows),
     Events(Vec<&'a UserEvent>),
-    Service(&'a str, Option<&'a Service>),
+    /// With its content hash.
+    Service(&'a str, Option<(&'a Service, u64)>),
 }
 
 impl<'a> Shown<'a> {
@@ -89,8 +90,8 @@ impl<'a> Shown<'a> {
                 (Index(shown.last().map_or(1, |last| last.index())), Self::Events(shown))
             }
             Subject::Service { id } => {
-                let service = local.services.get(id.as_str()).map(|service| &**service);
-                (Index(service.map_or(0, wire::content_hash)), Self::Service(id, service))
+                let service = local.services.get(id.as_str()).map(|service| (&**service, wire::content_hash(service)));
+                (Index(service.map_or(0, |(_, hash)| hash)), Self::Service(id, service))
             }
         }
     }

@@ -152,6 +152,8 @@ pub struct ServiceDefinition {
 #[schemars(rename_all = "PascalCase")]
 #[schemars(example = json!({"Name": "beat", "TTL": "30s", "Status": "passing"}))]
 pub struct CheckDefinition {
+    #[schemars(flatten)]
+    target: Target,
     /// Needed by a check that stands alone.
     name: Option<String>,
     /// The name unless said.
@@ -166,8 +168,6 @@ pub struct CheckDefinition {
     status: Option<Status>,
     notes: Option<String>,
     token: Option<String>,
-    interval: Option<Span>,
-    timeout: Option<Span>,
     #[schemars(rename = "TTL")]
     ttl: Option<Span>,
     /// A program and its arguments.
@@ -175,12 +175,32 @@ pub struct CheckDefinition {
     #[schemars(rename = "DockerContainerID")]
     docker_container_id: Option<String>,
     shell: Option<String>,
+    header: Option<BTreeMap<String, HeaderValues>>,
+    disable_redirects: Option<bool>,
+    #[schemars(rename = "H2PING")]
+    h2ping: Option<String>,
+    #[schemars(rename = "H2PingUseTLS")]
+    h2ping_use_tls: Option<bool>,
+    alias_node: Option<String>,
+    alias_service: Option<String>,
+    success_before_passing: Option<u32>,
+    failures_before_warning: Option<u32>,
+    failures_before_critical: Option<u32>,
+    output_max_size: Option<u64>,
+    /// How long its service may be critical before it is deregistered; at least a minute.
+    deregister_critical_service_after: Option<Span>,
+}
+
+// What is probed, and how often. It has no description of its own, as it shows in those that it is a part of.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "PascalCase")]
+struct Target {
+    interval: Option<Span>,
+    timeout: Option<Span>,
     #[schemars(rename = "HTTP")]
     http: Option<String>,
     method: Option<String>,
-    header: Option<BTreeMap<String, HeaderValues>>,
     body: Option<String>,
-    disable_redirects: Option<bool>,
     #[schemars(rename = "TLSServerName")]
     tls_server_name: Option<String>,
     #[schemars(rename = "TLSSkipVerify")]
@@ -195,20 +215,8 @@ pub struct CheckDefinition {
     grpc: Option<String>,
     #[schemars(rename = "GRPCUseTLS")]
     grpc_use_tls: Option<bool>,
-    #[schemars(rename = "H2PING")]
-    h2ping: Option<String>,
-    #[schemars(rename = "H2PingUseTLS")]
-    h2ping_use_tls: Option<bool>,
     #[schemars(rename = "OSService")]
     os_service: Option<String>,
-    alias_node: Option<String>,
-    alias_service: Option<String>,
-    success_before_passing: Option<u32>,
-    failures_before_warning: Option<u32>,
-    failures_before_critical: Option<u32>,
-    output_max_size: Option<u64>,
-    /// How long its service may be critical before it is deregistered; at least a minute.
-    deregister_critical_service_after: Option<Span>,
 }
 
 /// One value, or several.
@@ -317,29 +325,9 @@ struct CheckGiven {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "PascalCase")]
 struct Probe {
-    #[schemars(rename = "HTTP")]
-    http: Option<String>,
+    #[schemars(flatten)]
+    target: Target,
     header: Option<BTreeMap<String, Vec<String>>>,
-    method: Option<String>,
-    body: Option<String>,
-    #[schemars(rename = "TLSServerName")]
-    tls_server_name: Option<String>,
-    #[schemars(rename = "TLSSkipVerify")]
-    tls_skip_verify: Option<bool>,
-    #[schemars(rename = "TCP")]
-    tcp: Option<String>,
-    #[schemars(rename = "TCPUseTLS")]
-    tcp_use_tls: Option<bool>,
-    #[schemars(rename = "UDP")]
-    udp: Option<String>,
-    #[schemars(rename = "GRPC")]
-    grpc: Option<String>,
-    #[schemars(rename = "GRPCUseTLS")]
-    grpc_use_tls: Option<bool>,
-    #[schemars(rename = "OSService")]
-    os_service: Option<String>,
-    interval: Option<Span>,
-    timeout: Option<Span>,
     deregister_critical_service_after: Option<Span>,
 }
 

@@ -1,7 +1,7 @@
 //! A service and a member as the agent shows them.
 
 use super::service::{Addresses, Proxy, WireConnect, WireLocality, WireWeights};
-use super::{Encoded, content_hash, go, is_zero};
+use super::{Encoded, go, is_zero};
 use crate::gossip::Member;
 use crate::http::call::Encoding;
 use lictor_catalog::Service;
@@ -93,9 +93,9 @@ impl<'a> AgentService<'a> {
 
 /// One service of this agent with its content hash, or that there is none of this id.
 #[must_use]
-pub fn own_service(id: &str, service: Option<&Service>, encoding: &Encoding, datacenter: &str) -> Encoded {
-    let Some(service) = service else { return Encoded::no(format!("unknown service ID: {id}")) };
-    let hash = format!("{:x}", content_hash(service));
+pub fn own_service(id: &str, service: Option<(&Service, u64)>, encoding: &Encoding, datacenter: &str) -> Encoded {
+    let Some((service, hash)) = service else { return Encoded::no(format!("unknown service ID: {id}")) };
+    let hash = format!("{hash:x}");
     Encoded::json(go::to_vec(&AgentService::of(service, datacenter, &hash), encoding.pretty, 512))
 }
 

@@ -213,7 +213,7 @@ pub(in crate::http) struct NodeList<'a> {
     services: &'a [Arc<Service>],
 }
 
-fn service_list<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn service_list<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(services.iter().map(|service| WireService::of(service)))
 }
 
@@ -235,7 +235,7 @@ impl<'a> HealthEntry<'a> {
 
 shown_as!(CheckList<'_>, Vec<WireCheck<'_>>);
 
-struct CheckList<'a>(&'a [Arc<Check>]);
+pub(super) struct CheckList<'a>(pub(super) &'a [Arc<Check>]);
 
 impl Serialize for CheckList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

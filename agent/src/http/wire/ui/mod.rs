@@ -2,9 +2,8 @@
 
 mod sums;
 
-use super::check::WireCheck;
 use super::node::{NodeId, OrNull};
-use super::rows::HealthEntry;
+use super::rows::{CheckList, HealthEntry, service_list};
 use super::service::WireService;
 use super::{Each, Encoded, go};
 use crate::http::call::{Encoding, Form};
@@ -12,7 +11,7 @@ use crate::http::filter::Filter;
 use lictor_catalog::model::{Check, Node, Service, Status};
 use lictor_catalog::query::{Instance, NodeDump};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use sums::Sums;
@@ -66,12 +65,10 @@ pub(in crate::http) struct WireDump<'a> {
     address: &'a str,
     tagged_addresses: OrNull<'a>,
     meta: &'a BTreeMap<String, String>,
-    #[serde(serialize_with = "services")]
+    #[serde(serialize_with = "service_list")]
     #[schemars(with = "Vec<WireService<'_>>")]
     services: &'a [Arc<Service>],
-    #[serde(serialize_with = "checks")]
-    #[schemars(with = "Vec<WireCheck<'_>>")]
-    checks: &'a [Arc<Check>],
+    checks: CheckList<'a>,
 }
 
 impl<'a> WireDump<'a> {
@@ -85,17 +82,9 @@ impl<'a> WireDump<'a> {
             tagged_addresses: OrNull(tagged_addresses),
             meta,
             services,
-            checks,
+            checks: CheckList(checks),
         }
     }
-}
-
-fn services<S: Serializer>(services: &&[Arc<Service>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(services.iter().map(|service| WireService::of(service)))
-}
-
-fn checks<S: Serializer>(checks: &&[Arc<Check>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(checks.iter().map(|check| WireCheck::from(&**check)))
 }
 
 /// How many of something are in which state.
@@ -123,12 +112,7 @@ impl Tally<'_> {
 
 /// The state of whatever has these checks: that of the worst; without any, all is well.
 fn worst<'c>(checks: impl Iterator<Item = &'c Arc<Check>>) -> Status {
-    let rank = |status: &Status| match status {
-        Status::Passing => 0,
-        Status::Warning => 1,
-        Status::Critical => 2,
-    };
-    checks.map(|check| check.status).max_by_key(rank).unwrap_or(Status::Passing)
+    checks.map(|check| check.status).max().unwrap_or(Status::Passing)
 }
 
 /// `catalog-overview`: nodes by their own checks, instances by theirs, checks by their name. What there is none of is `null`.
