@@ -110,7 +110,7 @@ pub fn fits_text(document: &Document, schema: &Value, text: &str) -> bool {
 pub struct Maker<'d> {
     pub document: &'d Document,
     pub dice: Dice,
-    pub ids: Vec<String>,
+    pub ids: &'d [String],
 }
 
 impl Maker<'_> {
