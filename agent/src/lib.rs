@@ -22,6 +22,7 @@ pub mod nearest;
 pub mod rpc;
 pub mod runtime;
 pub mod server;
+pub mod signing;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod time;

@@ -6,14 +6,18 @@ use super::raw::{ORIGIN, Raw};
 use super::resolved::{DnsConfig, Limits, LogConfig, LogLevel, Ports, Resolved, Soa};
 use super::{debug, rules};
 use crate::checks::CheckSpec;
+use crate::json::Object;
 use crate::local::ServiceSpec;
+use crate::signing::{self, BadSigning};
 use crate::time::parse_duration;
 use lictor_catalog::Autopilot;
+use lictor_catalog::model::Signing;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Typed access to the merged settings; its errors name key, value and origin.
 pub(crate) struct Settings<'a>(pub(crate) &'a Raw);
@@ -113,6 +117,26 @@ impl Settings<'_> {
         found.sort();
         found.dedup();
         Ok(found)
+    }
+
+    /// The trust domain, if it is given, and what is signed by.
+    fn authority(&self) -> Result<(Option<Uuid>, Signing), ConfigError> {
+        if let Some(provider) = self.text("connect.ca_provider") {
+            signing::provided_by(provider)
+                .or_else(|problem| self.refuse("connect.ca_provider", problem.to_string()))?;
+        }
+        let path = "connect.ca_config";
+        let Some(leaf) = self.0.get(path) else { return Ok((None, Signing::default())) };
+        let read = || {
+            let config = Object::of(&leaf.value)?;
+            Ok((config.string("ClusterID")?, signing::read(&config)?))
+        };
+        let (domain, signing) = read().or_else(|problem: BadSigning| self.refuse(path, problem.to_string()))?;
+        match Uuid::try_parse(&domain) {
+            _ if domain.is_empty() => Ok((None, signing)),
+            Ok(domain) => Ok((Some(domain), signing)),
+            Err(_) => self.refuse(path, "cluster_id must be a UUID"),
+        }
     }
 
     fn autopilot(&self) -> Result<Autopilot, ConfigError> {
@@ -286,6 +310,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
     // What an operator can least do without is asked for first.
     let data_dir = rules::data_dir(&settings, dev, &mut warnings)?;
     let place = place(&settings, host, server, &mut warnings)?;
+    let (trust_domain, signing) = settings.authority()?;
 
     let mut resolved = Resolved {
         primary_datacenter: primary.unwrap_or_else(|| datacenter.clone()),
@@ -345,6 +370,8 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         block_endpoints: settings.texts("http_config.block_endpoints"),
         telemetry: rules::telemetry(&settings, host)?,
         connect: settings.flag("connect.enabled").unwrap_or(true),
+        trust_domain,
+        signing,
         autopilot: settings.autopilot()?,
         services: settings.services()?,
         checks: settings.checks()?,

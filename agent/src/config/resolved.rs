@@ -3,6 +3,7 @@
 use super::address::HttpAddr;
 use crate::metrics::Telemetry;
 use lictor_catalog::Autopilot;
+use lictor_catalog::model::Signing;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -83,6 +84,10 @@ pub struct Resolved {
     pub telemetry: Telemetry,
     /// Roots are shown and certificates signed.
     pub connect: bool,
+    /// Of which trust domain the first leader makes a root, a random one unless given, and what it signs by until somebody
+    /// sets it for all servers.
+    pub trust_domain: Option<Uuid>,
+    pub signing: Signing,
     /// How servers are tended until somebody sets it for all of them.
     pub autopilot: Autopilot,
 

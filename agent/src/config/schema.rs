@@ -66,7 +66,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         "datacenter primary_datacenter acl_datacenter data_dir node_name node_id bind_addr advertise_addr \
          advertise_addr_ipv4 advertise_addr_ipv6 serf_lan client_addr addresses.dns addresses.http domain alt_domain \
          encrypt log_level pid_file telemetry.metrics_prefix autopilot.redundancy_zone_tag \
-         autopilot.upgrade_version_tag",
+         connect.ca_provider autopilot.upgrade_version_tag",
     ),
     (
         Built,
@@ -77,6 +77,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     ),
     (Built, Texts, "retry_join start_join http_config.block_endpoints telemetry.prefix_filter"),
     (Built, TextMap, "node_meta dns_config.service_ttl http_config.response_headers"),
+    (Built, Anything, "connect.ca_config"),
     (Built, Definitions, "service services check checks"),
     (
         Later,
@@ -123,7 +124,6 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Text,
         "server_name license_path partition version protocol_version version_prerelease build_date ui_content_path \
          ui_config.content_path ui_config.metrics_provider ui_config.metrics_provider_options_json \
-         connect.ca_provider \
          limits.request_limits.mode",
     ),
     (
@@ -158,7 +158,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
         Inert,
         Anything,
         "segment partition_config locality audit reporting xds raft_logstore raft_boltdb gossip_lan gossip_wan \
-         connect.ca_config ui_config.metrics_proxy ui_config.dashboard_url_templates \
+         ui_config.metrics_proxy ui_config.dashboard_url_templates \
          ui_config.metrics_provider_files dns_config.prefer_namespace",
     ),
 ];

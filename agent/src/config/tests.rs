@@ -1,5 +1,6 @@
 use super::*;
 use clap::Command;
+use lictor_catalog::model::Signing;
 use proptest::prelude::*;
 use serde_json::json;
 use std::path::PathBuf;
@@ -331,7 +332,25 @@ fn what_a_file_says_of_autopilot_and_connect_is_kept() {
     );
     assert_eq!((autopilot.min_quorum, autopilot.upgrade_version_tag.as_str()), (3, "v"));
     assert_eq!((&set.debug["AutopilotMinQuorum"], &set.debug["ConnectEnabled"]), (&json!(3), &json!(false)));
+    assert_eq!((bare.trust_domain, &bare.signing), (None, &Signing::default()));
+    let domain = "11111111-2222-3333-4444-555555555555";
+    for config in [
+        format!("ca_provider = \"consul\" ca_config {{ cluster_id = \"{domain}\" leaf_cert_ttl = \"1h\" }}"),
+        format!("ca_config = {{ ClusterID = \"{domain}\", LeafCertTTL = \"1h\", CSRMaxPerSecond = 9 }}"),
+    ] {
+        let text = format!("connect {{ {config} }}");
+        let set = loaded(fragments(&["data_dir = \"/d\"", &text]));
+        assert_eq!(set.trust_domain.map(|id| id.to_string()).as_deref(), Some(domain));
+        assert_eq!(set.signing, Signing { leaf_life: Duration::from_secs(3600), ..Signing::default() });
+    }
     let check = |text: &str, expected: &str| check_refused(text, expected);
     check("autopilot { min_quorum = -1 }", "autopilot.min_quorum = -1: must be a whole number from 0 to 4294967295");
     check("autopilot { last_contact_threshold = \"soon\" }", "autopilot.last_contact_threshold = \"soon\"");
+    check(
+        "connect { ca_provider = \"vault\" }",
+        "connect.ca_provider = \"vault\": unknown CA provider \"vault\": lictor has its own only",
+    );
+    check("connect { ca_config { leaf_cert_ttl = \"1m\" } }", "leaf cert TTL must be greater or equal than 1h0m0s");
+    check("connect { ca_config { cluster_id = \"x\" } }", "cluster_id must be a UUID");
+    check("connect { ca_config = 7 }", "connect.ca_config = 7: expected a JSON object, got a number");
 }

@@ -126,7 +126,8 @@ impl Reply {
     pub fn stream(source: Source) -> Self {
         let reply = Self::empty(200);
         let reply = match source {
-            Source::Log { .. } => reply.with("content-type", "text/plain; charset=utf-8"),
+            // One JSON object after the other is no JSON.
+            Source::Log { .. } | Source::Figures => reply.with("content-type", "text/plain; charset=utf-8"),
             Source::Backup(_) => reply.with("content-type", "application/x-gzip"),
             Source::Restore => reply,
             Source::Watch(_) => reply.with("content-type", "text/event-stream").with("cache-control", "no-cache"),
@@ -291,6 +292,8 @@ pub enum Act {
 pub enum Source {
     /// The agent's log from this level up.
     Log { level: LogLevel, json: bool },
+    /// The agent's figures, interval by interval.
+    Figures,
     /// Changes of what is watched, as server-sent events.
     Watch(Box<Subscription>),
     /// The catalog as an archive.

@@ -5,24 +5,18 @@
 
 use super::call::{Call, Certify, Encoding, Form, LeafRead, Plan, Reply, WriteAnswer};
 use super::{Context, body, options, undecodable, wire};
-use crate::json::{BadField, Object};
-use crate::time::format_duration;
+use crate::json::Object;
+use crate::signing::{self, BadSigning};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lictor_catalog::model::Signing;
 use lictor_catalog::{Command, Query};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::time::Duration;
 
 /// Bytes of a service's name in a certificate at most; a URI in it has no more than 2048 (SPIFFE ID, §2.3).
 const NAME_MAX: usize = 255;
 /// Bytes of a point on P-256, uncompressed.
 const POINT: usize = 65;
-
-/// How long a service's certificate may be valid.
-const LEAF_LIFE_MIN: Duration = Duration::from_secs(3600);
-const LEAF_LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn enabled(context: &Context<'_>) -> Result<(), Reply> {
     let off = || Reply::text(500, "Connect must be enabled in order to use this endpoint");
@@ -55,72 +49,18 @@ pub fn set_configuration(context: &Context<'_>, call: &Call, _: &str) -> Result<
     let value = body(call)?;
     let object = Object::of(&value).map_err(undecodable)?;
     let provider = object.string("Provider").map_err(undecodable)?;
-    if provider != "consul" {
-        let only = "lictor has its own only, which is called \"consul\"";
-        return Err(Reply::text(500, format!("unknown CA provider {provider:?}: {only}")));
-    }
+    signing::provided_by(&provider).map_err(refused)?;
     let none = serde_json::Map::new().into();
     let config = Object::of(object.get("Config").unwrap_or(&none)).map_err(undecodable)?;
-    refuse_other_root(&config)?;
-    let signing = signing(&config).map_err(undecodable)?;
-    check(&signing).map_err(|problem| Reply::text(500, problem))?;
+    let signing = signing::read(&config).map_err(refused)?;
     Ok(Plan::Write(Command::Signing(Box::new(signing)), WriteAnswer::Empty))
 }
 
-fn refuse_other_root(config: &Object<'_>) -> Result<(), Reply> {
-    for given in ["PrivateKey", "RootCert"] {
-        if !config.string(given).map_err(undecodable)?.is_empty() {
-            let text = format!("{given} cannot be set: the root is the one that the cluster has made for itself");
-            return Err(Reply::text(500, text));
-        }
+fn refused(problem: BadSigning) -> Reply {
+    match problem {
+        BadSigning::Field(field) => undecodable(field),
+        problem => Reply::text(500, problem.to_string()),
     }
-    let kind = config.string("PrivateKeyType").map_err(undecodable)?;
-    let bits = config.number("PrivateKeyBits", u64::MAX).map_err(undecodable)?.unwrap_or_default();
-    match (kind.as_str(), bits) {
-        ("" | "ec", 0 | 256) => Ok(()),
-        _ => Err(Reply::text(
-            500,
-            "private key type must be 'ec' with 256 bits: the root has such a key, and is not replaced",
-        )),
-    }
-}
-
-fn signing(config: &Object<'_>) -> Result<Signing, BadField> {
-    let default = Signing::default();
-    Ok(Signing {
-        leaf_life: config.duration("LeafCertTTL")?.unwrap_or(default.leaf_life),
-        intermediate_life: config.duration("IntermediateCertTTL")?.unwrap_or(default.intermediate_life),
-        root_life: config.duration("RootCertTTL")?.unwrap_or(default.root_life),
-        // As Consul's own provider keeps it, for the tests of its client.
-        state: config.string_map("test_state")?,
-    })
-}
-
-/// Consul's rules, in its words.
-fn check(signing: &Signing) -> Result<(), String> {
-    let Signing { leaf_life, intermediate_life, root_life, state: _ } = signing;
-    let span = |span: &Duration| format_duration(*span);
-    if root_life < intermediate_life {
-        return Err(format!(
-            "root cert TTL is set and is not greater than intermediate cert ttl. root cert ttl: {}, intermediate cert ttl: {}",
-            span(root_life),
-            span(intermediate_life)
-        ));
-    }
-    if *leaf_life < LEAF_LIFE_MIN {
-        return Err(format!("leaf cert TTL must be greater or equal than {}", span(&LEAF_LIFE_MIN)));
-    }
-    if *leaf_life > LEAF_LIFE_MAX {
-        return Err(format!("leaf cert TTL must be less than {}", span(&LEAF_LIFE_MAX)));
-    }
-    let least = *leaf_life * 3;
-    if *intermediate_life < least {
-        return Err(format!(
-            "Intermediate Cert TTL must be greater or equal than 3 * LeafCertTTL (>={}).",
-            span(&least)
-        ));
-    }
-    Ok(())
 }
 
 pub fn leaf(context: &Context<'_>, call: &Call, service: &str) -> Result<Plan, Reply> {

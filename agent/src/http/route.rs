@@ -524,6 +524,11 @@ pub static ROUTES: &[Route] = &[
     get("/v1/agent/metrics", Read(R::Agent), Agent, agent::insight::metrics)
         .says("The figures of the last ten seconds", &[p::METRICS], &[json::<Metrics<'_>>(), TEXT])
         .or(&[words(415, "Prometheus' form is off.")]),
+    get("/v1/agent/metrics/stream", Read(R::Agent), Agent, agent::insight::figures).says(
+        "The figures of each ten seconds as they end, JSON objects one after the other",
+        &[],
+        &[TEXT],
+    ),
     get("/v1/agent/monitor", Read(R::Agent), Agent, agent::insight::monitor).says(
         "This agent's log from now on, as a stream of lines",
         &[p::LOG],

@@ -437,6 +437,7 @@ fn what_only_the_runtime_knows_is_asked_of_it() {
         let call = Call { accept: accept.to_owned(), ..call("GET /v1/agent/metrics") };
         assert_eq!(world.plan(&call), Plan::Survey(Survey::Metrics { prometheus }), "{accept}");
     }
+    check("GET /v1/agent/metrics/stream", world, "200 Figures");
     check("GET /v1/agent/monitor", world, "200 Log { level: Info, json: false }");
     check("GET /v1/agent/monitor?loglevel=debug&logjson", world, "200 Log { level: Debug, json: true }");
     check("GET /v1/agent/monitor?loglevel=loud", world, "400 Unknown log level: loud");

@@ -185,7 +185,8 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
     let mut tasks = JoinSet::new();
     tasks.spawn(meter::run(Arc::clone(&handle)));
     if config.server && config.connect {
-        tasks.spawn(connect::keep(Arc::clone(&dispatcher)));
+        let founding = connect::Founding { trust_domain: config.trust_domain, signing: config.signing.clone() };
+        tasks.spawn(connect::keep(Arc::clone(&dispatcher), founding));
     }
     serve(&mut tasks, config, sockets, &handle, &dispatcher, &dns, &answers)?;
     let own = Arc::clone(&handle);

@@ -5,6 +5,7 @@ use crate::http::call::{Call, Method, Reply, Source};
 use crate::http::params::Params;
 use crate::http::{answer, route, snapshot, wire};
 use crate::runtime::dispatch::Dispatcher;
+use crate::runtime::figures::Figures;
 use crate::runtime::rpc::{BadBody, whole};
 use crate::runtime::silence::unless_silent;
 use crate::runtime::watch;
@@ -213,6 +214,10 @@ async fn open(
             lines
                 .map(|lines| lines.map_err(boxed).boxed_unsync())
                 .map_err(|crowded| Reply::text(429, crowded.to_string()))
+        }
+        Source::Figures => {
+            let figures = Figures::follow(Arc::clone(&dispatcher.handle));
+            Ok(figures.map_err(boxed).boxed_unsync())
         }
         Source::Watch(subscription) => {
             let events = watch::open(dispatcher, *subscription);

@@ -271,6 +271,11 @@ impl Meter {
         kept.last = Some((begun_ms, figures, since(counts, before)));
     }
 
+    /// When the last complete interval began, in ms since 1970.
+    pub fn complete(&self) -> Option<u64> {
+        self.kept().last.as_ref().map(|(begun_ms, ..)| *begun_ms)
+    }
+
     /// The last complete interval, or what there is of the first one; gauges as they are now.
     pub fn interval(&self, context: &Context<'_>) -> Report {
         let counts = self.counts();

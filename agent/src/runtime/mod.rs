@@ -9,6 +9,7 @@ pub mod datadir;
 pub mod disk;
 pub mod dispatch;
 pub mod dns;
+pub mod figures;
 pub mod files;
 pub mod gossip;
 pub mod handle;

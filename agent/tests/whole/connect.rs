@@ -36,6 +36,16 @@ fn verified(leaf: &Value, roots: &Value) {
     verifier.verify_client_cert(&der(&leaf["CertPEM"]), &[], UnixTime::now()).unwrap();
 }
 
+/// How long a certificate is valid, less than a day.
+fn hours(leaf: &Value) -> i64 {
+    let minutes = |field: &str| {
+        let text = leaf[field].as_str().unwrap();
+        let part = |at: usize| text[at..at + 2].parse::<i64>().unwrap();
+        part(8) * 1440 + part(11) * 60 + part(14)
+    };
+    (minutes("ValidBefore") - minutes("ValidAfter")).rem_euclid(1440) / 60
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_root_outlives_its_leader_and_signs_for_every_agent() {
     let cluster = Cluster::new();
@@ -59,14 +69,6 @@ async fn the_root_outlives_its_leader_and_signs_for_every_agent() {
 
     let short = r#"{"Provider":"consul","Config":{"LeafCertTTL":"2h"}}"#;
     assert_eq!(cluster.put(&client, "/v1/connect/ca/configuration", short).await.unwrap(), (200, String::new()));
-    let hours = |leaf: &Value| {
-        let minutes = |field: &str| {
-            let text = leaf[field].as_str().unwrap();
-            let part = |at: usize| text[at..at + 2].parse::<i64>().unwrap();
-            part(8) * 1440 + part(11) * 60 + part(14)
-        };
-        (minutes("ValidBefore") - minutes("ValidAfter")).rem_euclid(1440) / 60
-    };
     let api = cluster.json(&client, "/v1/agent/connect/ca/leaf/api").await;
     assert_eq!((hours(&api), roots(&cluster, &client).await), (2, first.clone()), "{api}");
     verified(&api, &first);
@@ -83,6 +85,21 @@ async fn the_root_outlives_its_leader_and_signs_for_every_agent() {
     }
     let late = cluster.json(&servers[leader], "/v1/agent/connect/ca/leaf/db").await;
     verified(&late, &first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_root_is_made_as_the_configuration_says() {
+    let cluster = Cluster::new();
+    let domain = "11111111-2222-3333-4444-555555555555";
+    let settings = format!("connect {{ ca_config {{ cluster_id = \"{domain}\" leaf_cert_ttl = \"3h\" }} }}");
+    let agent = cluster.agent(1, "dev1", &["-dev", "-hcl", &settings]);
+    let roots = roots(&cluster, &agent).await;
+    assert_eq!(roots["TrustDomain"], format!("{domain}.consul"));
+    let leaf = cluster.json(&agent, "/v1/agent/connect/ca/leaf/web").await;
+    assert_eq!(hours(&leaf), 3, "{leaf}");
+    verified(&leaf, &roots);
+    let configuration = cluster.json(&agent, "/v1/connect/ca/configuration").await;
+    assert_eq!(configuration["Config"]["LeafCertTTL"], "3h");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,11 @@ pub fn metrics(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Repl
     Ok(Plan::Survey(Survey::Metrics { prometheus }))
 }
 
+/// The figures of each interval as it ends, until the client goes away.
+pub fn figures(_: &Context<'_>, _: &Call, _: &str) -> Result<Plan, Reply> {
+    Ok(Plan::Stream(Source::Figures))
+}
+
 /// The media types that Consul takes for Prometheus', with its own version of the plain one.
 fn wants_prometheus(accept: &str) -> bool {
     accept.split(',').any(|choice| {

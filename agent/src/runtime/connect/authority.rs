@@ -25,9 +25,8 @@ const COMMON_NAME_MAX: usize = 64;
 ///
 /// # Errors
 /// The system gives no randomness.
-pub fn found(trust_domain: Uuid, unix_s: u64) -> Result<Authority, Error> {
+pub fn found(trust_domain: Uuid, signing: Signing, unix_s: u64) -> Result<Authority, Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let signing = Signing::default();
     let (not_before, not_after) = (unix_s.saturating_sub(SKEW), unix_s + signing.root_life.as_secs());
     let serial = 1;
     let mut params = root(trust_domain)?;
@@ -157,7 +156,7 @@ mod tests {
     #[test]
     fn a_leaf_verifies_against_its_root_for_as_long_as_it_is_valid() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = found(Uuid::from_u128(7), NOW).expect("a root");
+        let authority = found(Uuid::from_u128(7), Signing::default(), NOW).expect("a root");
         let (key, _) = draw().expect("a key");
         let life = 72 * 3600;
         let leaf = certify(&authority, "dc1", "web", &key, NOW).expect("signed");
@@ -174,7 +173,10 @@ mod tests {
         assert!(verify(&authority, NOW) && verify(&authority, NOW + life - 1));
         assert!(!verify(&authority, NOW + life + 1), "expired");
         assert!(!verify(&authority, NOW - SKEW - 1), "not valid yet");
-        assert!(!verify(&found(Uuid::from_u128(7), NOW).expect("another root"), NOW), "of another root");
+        assert!(
+            !verify(&found(Uuid::from_u128(7), Signing::default(), NOW).expect("another root"), NOW),
+            "of another root"
+        );
         let text = String::from_utf8_lossy(&der(&leaf.cert_pem)).into_owned();
         assert!(text.contains(&leaf.service_uri));
         let signing = Signing { leaf_life: Duration::from_secs(3600), ..Signing::default() };
@@ -185,7 +187,7 @@ mod tests {
     #[test]
     fn two_services_shake_hands_with_their_certificates() {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let authority = found(Uuid::from_u128(7), NOW).expect("a root");
+        let authority = found(Uuid::from_u128(7), Signing::default(), NOW).expect("a root");
         let service = |name: &str| {
             let (key, private) = draw().expect("a key");
             let leaf = certify(&authority, "dc1", name, &key, NOW).expect("signed");
