@@ -2,6 +2,7 @@
 
 use crate::checks::{Probe, Run};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
+use crate::consensus::store::State;
 use crate::consensus::{EngineId, Letter, Write};
 use crate::gossip::{NotFired, UserEvent};
 use crate::local::{Refused, SyncTicket, Ticket as PersistTicket, Write as Record};
@@ -17,6 +18,29 @@ use uuid::Uuid;
 
 /// By which an asker recognises his answer.
 pub type Ticket = u64;
+
+/// One batch for the log store, whose writing is told with [`Event::Stored`](crate::event::Event::Stored).
+#[derive(Debug)]
+pub struct Job {
+    pub batch: u64,
+    pub writes: Vec<Write>,
+    /// Answers wait for it to be durable.
+    pub sync: bool,
+    /// Belongs to the `Install` or `Compact` among the writes.
+    pub state: Option<Store>,
+}
+
+impl Job {
+    /// The state in the form in which it is stored, by the index of its snapshot.
+    pub fn state(&self) -> Option<(u64, State)> {
+        let index = self.writes.iter().find_map(|write| match write {
+            Write::Install(snapshot) | Write::Compact(snapshot) => Some(snapshot.index.0),
+            _ => None,
+        })?;
+        let store = self.state.clone();
+        Some((index, State::new(move || store.clone().into_iter().flat_map(|store| store.chunks().map(Bytes::from)))))
+    }
+}
 
 #[derive(Debug)]
 pub enum Effect {
@@ -47,13 +71,7 @@ pub enum Effect {
     },
     /// This server takes part in that cluster from now on: letters and greetings carry it.
     Cluster(Uuid),
-    /// One transaction of the log store; `state` belongs to the `Install` or `Compact` among the writes.
-    Store {
-        batch: u64,
-        writes: Vec<Write>,
-        sync: bool,
-        state: Option<Store>,
-    },
+    Store(Job),
     /// A state that nobody needs: to drop it takes long, so it is done where nobody waits.
     Retire(Store),
     Probe {

@@ -2,7 +2,7 @@
 
 use super::connect;
 use super::datadir::{self, DataDir};
-use super::disk::{self, Job, Reopen};
+use super::disk::{self, Reopen};
 use super::dispatch::Dispatcher;
 use super::dns::Parts as DnsParts;
 use super::files::Files;
@@ -26,7 +26,7 @@ use crate::consensus::file::{self, FileBackend};
 use crate::consensus::raft;
 use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, Storage, Volatile};
 use crate::dice::Dice;
-use crate::effect::Ending;
+use crate::effect::{Ending, Job};
 use crate::gossip::{Gossip, GossipConfig, Identity};
 use crate::local::{LocalOptions, Owned, OwnedConfig, ServiceSpec, SyncOptions};
 use crate::rpc::{Hello, VERSION};

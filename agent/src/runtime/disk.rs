@@ -4,14 +4,13 @@
 //! same batches are written. A failed sync is never retried: the agent ends.
 
 use crate::consensus::Write;
-use crate::consensus::store::{State, States, Storage, WriteError};
+use crate::consensus::store::{States, Storage, WriteError};
+use crate::effect::Job;
 use crate::event::Event;
 use crate::runtime::clock;
 use crate::runtime::handle::Handle;
 use crate::runtime::mailbox::Lane;
 use crate::runtime::meter::Event as Figure;
-use bytes::Bytes;
-use lictor_catalog::Store;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
@@ -20,15 +19,6 @@ use std::time::Duration;
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Batches of one transaction.
 const BATCHES_MAX: usize = 256;
-
-/// One batch for the disk.
-#[derive(Debug)]
-pub struct Job {
-    pub batch: u64,
-    pub writes: Vec<Write>,
-    pub sync: bool,
-    pub state: Option<Store>,
-}
 
 /// Opens the store again after the disk was full.
 pub type Reopen = Box<dyn FnMut() -> Result<Box<dyn Storage>, String> + Send>;
@@ -93,7 +83,7 @@ impl Disk {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(BATCHES_MAX));
         let sync = batch.iter().any(|job| job.sync);
-        let states: States = batch.iter().flat_map(states).collect();
+        let states: States = batch.iter().filter_map(Job::state).collect();
         let writes: Vec<Write> = batch.iter_mut().flat_map(|job| std::mem::take(&mut job.writes)).collect();
         self.write(&writes, &states, sync, batch[0].batch)?;
         for job in batch {
@@ -128,14 +118,4 @@ impl Disk {
             std::thread::park_timeout(FULL_PAUSE);
         }
     }
-}
-
-/// The state that belongs to a job's snapshot.
-fn states(job: &Job) -> Option<(u64, State)> {
-    let index = job.writes.iter().find_map(|write| match write {
-        Write::Install(snapshot) | Write::Compact(snapshot) => Some(snapshot.index.0),
-        _ => None,
-    })?;
-    let store = job.state.clone();
-    Some((index, State::new(move || store.clone().into_iter().flat_map(|store| store.chunks().map(Bytes::from)))))
 }

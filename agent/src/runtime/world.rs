@@ -1,7 +1,6 @@
 //! Turns effects into the world, in order. Nothing here decides anything, and nothing here waits. Its thread must be
 //! inside a tokio runtime, where the tasks go.
 
-use super::disk::Job;
 use super::dispatch::Dispatcher;
 use super::files::Files;
 use super::gossip::{self, Answers};
@@ -12,7 +11,7 @@ use super::meter::Event as Figure;
 use super::probe::Prober;
 use super::rpc::client::Client;
 use crate::consensus::News;
-use crate::effect::{Effect, Ending};
+use crate::effect::{Effect, Ending, Job};
 use crate::event::Event;
 use crate::gossip::MemberStatus;
 use crate::hub;
@@ -76,9 +75,9 @@ impl World {
                 });
             }
             Effect::Cluster(cluster) => self.client.introduce(|hello| hello.cluster = Some(cluster)),
-            Effect::Store { batch, writes, sync, state } => {
+            Effect::Store(job) => {
                 if let Some(disk) = &self.disk {
-                    let _ = disk.send(Job { batch, writes, sync, state });
+                    let _ = disk.send(job);
                 }
             }
             Effect::Retire(store) => drop(tokio::task::spawn_blocking(move || drop(store))),

@@ -11,7 +11,7 @@ use crate::consensus::{
     Batch, Claim, Committed, Engine, EngineId, Letter, Members, News, Ready, Refused, Status, Write,
 };
 use crate::dice::Dice;
-use crate::effect::{Answer, Effect, Ticket};
+use crate::effect::{Answer, Effect, Job, Ticket};
 use crate::rpc::Unserved;
 use crate::time::Instant;
 use crate::view::{Leader, Server, View};
@@ -408,7 +408,7 @@ impl Replica {
             effects.extend(before.map(|(_, store)| Effect::Retire(store)));
             state = Some(store);
         }
-        effects.push(Effect::Store { batch: ready.batch.0, writes: ready.store, sync: ready.sync, state });
+        effects.push(Effect::Store(Job { batch: ready.batch.0, writes: ready.store, sync: ready.sync, state }));
         let mut upto = None;
         for committed in ready.apply {
             upto = Some(committed.index());

@@ -61,7 +61,7 @@ impl Solo {
                         }
                         self.answers.push((ticket, answer));
                     }
-                    Effect::Store { batch, .. } => batches.push(batch),
+                    Effect::Store(job) => batches.push(job.batch),
                     _ => {}
                 }
             }

@@ -17,7 +17,7 @@ use crate::consensus::raft;
 use crate::consensus::store::Recovered;
 use crate::consensus::{Engine, EngineId, Letter, Make, Member as Voter, Members, Write};
 use crate::dice::Dice;
-use crate::effect::{Answer, Effect, Ticket};
+use crate::effect::{Answer, Effect, Job, Ticket};
 use crate::gossip::{Member, MemberStatus};
 use crate::rpc::Unserved;
 use crate::time::Instant;
@@ -278,7 +278,7 @@ impl Role {
         writes.extend(snapshot.clone().map(Write::Install));
         effects.push(Effect::Cluster(cluster));
         // In order with everything the engine will store: nothing of the engine's can be durable before this is.
-        effects.push(Effect::Store { batch: FOUNDED, writes, sync: true, state: None });
+        effects.push(Effect::Store(Job { batch: FOUNDED, writes, sync: true, state: None }));
         let held = Recovered { engine: self.engine, snapshot, ..Recovered::default() };
         match (self.config.engine)(&held, &self.config.raft, self.dice.split()) {
             Ok(engine) => {
@@ -437,7 +437,7 @@ impl Role {
                 }
                 Output::Persist(promise) => {
                     let writes = vec![Write::Promise(Some(promise))];
-                    effects.push(Effect::Store { batch: PROMISED, writes, sync: true, state: None });
+                    effects.push(Effect::Store(Job { batch: PROMISED, writes, sync: true, state: None }));
                 }
                 Output::Start { .. } if self.replica.is_some() => {}
                 Output::Start { cluster, members } => self.found(cluster, Some(&members), now, effects),

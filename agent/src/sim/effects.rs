@@ -3,13 +3,13 @@
 use super::bug;
 use super::call::Message;
 use super::history::Sight;
-use super::node::{Asker, Job, Joining, Process, states};
+use super::node::{Asker, Joining, Process};
 use super::walk::{Origin, Work};
 use super::world::{Happening, MS, SECOND, World, kind};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
 use crate::consensus::store::WriteError;
 use crate::consensus::{EngineId, Letter, News, Write};
-use crate::effect::{Answer, Effect, Ending, Ticket};
+use crate::effect::{Answer, Effect, Ending, Job, Ticket};
 use crate::event::Event;
 use crate::gossip::{DialError, MemberStatus};
 use crate::hub;
@@ -38,7 +38,7 @@ const PEER_REST: u64 = 100 * MS;
 /// One transaction with everything that waits for it.
 pub(super) fn write(process: &mut Process) -> Option<Result<(), WriteError>> {
     let sync = process.writing.iter().any(|job| job.sync);
-    let states = states(&process.writing);
+    let states = process.writing.iter().filter_map(Job::state).collect();
     let writes: Vec<Write> = process.writing.iter().flat_map(|job| job.writes.iter().cloned()).collect();
     let storage = process.storage.as_mut()?;
     if let Err(error) = storage.write(&writes, &states, sync) {
@@ -69,9 +69,9 @@ impl World {
                     process.hello.cluster = Some(cluster);
                 }
             }
-            Effect::Store { batch, writes, sync, state } => {
-                writes.iter().for_each(|write| self.logs.write(node, write));
-                self.store(node, Job { batch, writes, sync, state });
+            Effect::Store(job) => {
+                job.writes.iter().for_each(|write| self.logs.write(node, write));
+                self.store(node, job);
             }
             Effect::Probe { run, probe } => {
                 let (wait, outcome) = self.net.probe(&probe);

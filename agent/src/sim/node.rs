@@ -8,10 +8,10 @@ use super::logs::Logs;
 use super::rpc::Pending;
 use super::walk::Walk;
 use crate::agent::{self, Agent, Parts};
-use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, State, States, Storage};
-use crate::consensus::{EngineId, Write, raft};
+use crate::consensus::store::{Identity as StoreIdentity, LogStore, Recovered, Storage};
+use crate::consensus::{EngineId, raft};
 use crate::dice::Dice;
-use crate::effect::Ticket;
+use crate::effect::{Job, Ticket};
 use crate::event::Event;
 use crate::gossip::{Gossip, GossipConfig, Identity};
 use crate::hub::Hub;
@@ -22,7 +22,6 @@ use crate::runtime::mailbox::{LANES, Lane};
 use crate::server::role::{Role, RoleConfig};
 use crate::time::Instant;
 use crate::view::{Facts, LocalView, View};
-use bytes::Bytes;
 use lictor_catalog::store::Restore;
 use lictor_catalog::{Autopilot, Node as CatalogNode, Store};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -66,14 +65,6 @@ pub struct Node {
     pub wanted: bool,
     pub process: Option<Process>,
     pub(super) bug: Option<Bug>,
-}
-
-/// One batch for the disk.
-pub(super) struct Job {
-    pub(super) batch: u64,
-    pub(super) writes: Vec<Write>,
-    pub(super) sync: bool,
-    pub(super) state: Option<Store>,
 }
 
 /// Who waits for an answer of the agent.
@@ -309,17 +300,4 @@ impl Node {
     pub(super) fn local_now(&self, global: u64) -> Instant {
         self.clock.at(global)
     }
-}
-
-/// The states that belong to the jobs' snapshots.
-pub(super) fn states(jobs: &[Job]) -> States {
-    let of = |job: &Job| {
-        let index = job.writes.iter().find_map(|write| match write {
-            Write::Install(snapshot) | Write::Compact(snapshot) => Some(snapshot.index.0),
-            _ => None,
-        })?;
-        let store = job.state.clone();
-        Some((index, State::new(move || store.clone().into_iter().flat_map(|store| store.chunks().map(Bytes::from)))))
-    };
-    jobs.iter().filter_map(of).collect()
 }

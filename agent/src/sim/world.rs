@@ -524,7 +524,7 @@ pub(super) const fn kind(effect: &Effect) -> u64 {
         Effect::Letter { .. } => 4,
         Effect::Bootstrap { .. } => 5,
         Effect::Cluster(_) => 6,
-        Effect::Store { .. } => 7,
+        Effect::Store(_) => 7,
         Effect::Probe { .. } => 8,
         Effect::StopProbe { .. } => 9,
         Effect::Persist { .. } => 10,
