@@ -102,12 +102,12 @@ fn a_check_needs_its_service() {
 }
 
 #[test]
-fn a_missing_node_needs_an_address() {
+fn a_node_that_is_not_to_be_updated_is_created_all_the_same() {
     let mut scene = Scene::default();
     let mut register = node("a");
     (register.skip_node_update, register.node.address) = (true, String::new());
-    let applied = scene.register(register.clone());
-    assert_eq!(refusal(&applied), Some(&Refusal::MissingNode { node: "a".into() }));
+    assert_eq!(scene.register(register.clone()).outcome, Outcome::Done);
+    assert_eq!(scene.store.node("a").expect("created").address, "");
     scene.register(node("a"));
     assert_eq!(scene.register(register).outcome, Outcome::Done);
     assert_eq!(scene.store.node("a").expect("registered").address, "10.0.0.1", "the row stays as it is");

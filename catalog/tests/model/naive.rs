@@ -115,9 +115,6 @@ impl Naive {
         let before = self.clone();
         let key = fold(&register.node.name);
         let existing = before.nodes.get(&key);
-        if register.skip_node_update && existing.is_none() && register.node.address.is_empty() {
-            return Err(Refusal::MissingNode { node: register.node.name.clone() });
-        }
         if !(register.skip_node_update && existing.is_some()) {
             self.settle_id(register, &key)?;
             let mut node = register.node.clone();
