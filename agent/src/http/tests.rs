@@ -1,6 +1,7 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
 mod autopilot;
+mod catalog;
 mod connect;
 mod locks;
 mod prepared;
