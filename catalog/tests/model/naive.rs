@@ -332,7 +332,7 @@ impl Naive {
     /// In no order: instances stand as they do everywhere.
     pub(crate) fn execute(&self, name: &str) -> Option<Executed> {
         let query = self.resolve(name)?;
-        let mut instances = self.instances(&query.service.service, &[], &[]);
+        let mut instances = self.instances(&query.service.service, false, &[], &[]);
         instances.retain(|instance| {
             let tagged = |tag: &String| instance.service.tags.contains(tag);
             let asked = query.service.tags.iter().all(|tag| match tag.strip_prefix('!') {
@@ -439,9 +439,10 @@ impl Naive {
         self.kv.insert(key.to_owned(), entry.into());
     }
 
-    fn instances(&self, name: &str, tags: &[String], meta: &[(String, String)]) -> Vec<Instance> {
+    fn instances(&self, name: &str, native: bool, tags: &[String], meta: &[(String, String)]) -> Vec<Instance> {
         let wanted = |service: &&Service| {
             fold(&service.name) == fold(name)
+                && (service.connect.native || !native)
                 && tags.iter().all(|tag| service.tags.contains(tag))
                 && self.has_meta(&service.node, meta)
         };
@@ -518,12 +519,12 @@ impl Naive {
                 };
                 Rows::Dump(wanted.map(dump).collect())
             }
-            Query::ServiceNodes { name, tags, meta } => {
-                let instances = self.instances(name, tags, meta).into_iter();
+            Query::ServiceNodes { name, native, tags, meta } => {
+                let instances = self.instances(name, *native, tags, meta).into_iter();
                 Rows::Instances(instances.map(|instance| Instance { checks: Vec::new(), ..instance }).collect())
             }
-            Query::HealthService { name, tags, meta, passing } => {
-                let mut instances = self.instances(name, tags, meta);
+            Query::HealthService { name, native, tags, meta, passing } => {
+                let mut instances = self.instances(name, *native, tags, meta);
                 instances.retain(|i| !passing || i.checks.iter().all(|check| check.status == Status::Passing));
                 Rows::Instances(instances)
             }

@@ -45,3 +45,48 @@ fn weights_that_give_no_load_are_not_meant() {
         }
     }
 }
+
+#[test]
+fn services_are_named_by_what_a_filter_keeps_of_their_instances() {
+    let world = &mut World::small();
+    for (node, rack, service) in [
+        ("a", "1", json!({"ID": "w1", "Service": "Web", "Tags": ["v1", ""], "Port": 80})),
+        ("b", "2", json!({"ID": "w2", "Service": "Web", "Tags": ["v2"], "Port": 81, "Meta": {"v": "2"}})),
+        ("b", "2", json!({"ID": "d", "Service": "db", "Kind": "terminating-gateway", "Port": 82})),
+    ] {
+        let body = json!({"Node": node, "Address": "a", "NodeMeta": {"rack": rack}, "Service": service});
+        register(world, &body, "200 true");
+    }
+    for (query, expected) in [
+        ("filter=Node+==+b", r#"{"Web":["v2"],"db":[]}"#),
+        ("filter=NodeMeta.rack+==+1+or+ServicePort+==+82", r#"{"Web":["v1"],"db":[]}"#),
+        ("filter=ServiceKind+is+empty", r#"{"web":["a\u003cb","v1","v2"]}"#),
+        ("filter=ServiceMeta.v+is+not+empty&node-meta=rack:2", r#"{"Web":["v2"]}"#),
+        ("filter=ServiceName+==+Web&node-meta=rack:3", "{}"),
+        ("node-meta=rack:2", r#"{"Web":["v2"],"db":[]}"#),
+    ] {
+        check(&format!("GET /v1/catalog/services?{query}"), world, &format!("200 {expected}"));
+    }
+}
+
+#[test]
+fn natives_are_in_the_mesh_by_themselves() {
+    let world = &mut World::small();
+    let native = json!({"ID": "n", "Service": "web", "Tags": ["v1"], "Connect": {"Native": true}});
+    register(world, &json!({"Node": "m", "Address": "a", "NodeMeta": {"rack": "1"}, "Service": native}), "200 true");
+    let mut ids = |path: &str| {
+        let rows: Vec<Value> = serde_json::from_slice(&world.ask(&format!("GET /v1/{path}")).body).expect("a list");
+        let id = |row: &Value| row["ServiceID"].as_str().or(row["Service"]["ID"].as_str()).map(str::to_owned);
+        rows.iter().filter_map(id).collect::<Vec<_>>()
+    };
+    for kind in ["catalog", "health"] {
+        assert_eq!(ids(&format!("{kind}/service/web")), ["n", "web"]);
+        assert_eq!(ids(&format!("{kind}/connect/web")), ["n"]);
+        assert_eq!(ids(&format!("{kind}/connect/web?tag=v1&node-meta=rack:1&near=n1")), ["n"]);
+        assert_eq!(ids(&format!("{kind}/connect/web?tag=v2")), [""; 0]);
+    }
+    assert_eq!(ids("catalog/connect/web?filter=Node+==+x"), [""; 0]);
+    assert_eq!(ids("health/connect/web?passing&filter=Node.Node+==+m"), ["n"]);
+    check("GET /v1/health/connect/", world, "400 Missing service name");
+    check("GET /v1/catalog/connect/", world, "400 Missing service name");
+}
