@@ -290,7 +290,7 @@ impl Naive {
             }
         };
         let name = query.name.clone();
-        let found_by_name = |query: &PreparedQuery| query.template.is_some() || !query.name.is_empty();
+        let found_by_name = |query: &PreparedQuery| query.is_template() || !query.name.is_empty();
         let same = |other: &&PreparedQuery| {
             other.id != query.id && found_by_name(query) && found_by_name(other) && fold(&other.name) == fold(&name)
         };
@@ -316,14 +316,14 @@ impl Naive {
     /// By id, by name, or by the template with the longest name that this one begins with.
     fn resolve(&self, name: &str) -> Option<PreparedQuery> {
         if let Some(query) = self.prepared.values().find(|query| query.id.to_string() == fold(name)) {
-            return query.template.is_none().then(|| query.clone());
+            return (!query.is_template()).then(|| query.clone());
         }
         let named = |query: &&PreparedQuery| !query.name.is_empty() && fold(&query.name) == fold(name);
-        let begins = |query: &&PreparedQuery| query.template.is_some() && fold(name).starts_with(&fold(&query.name));
+        let begins = |query: &&PreparedQuery| query.is_template() && fold(name).starts_with(&fold(&query.name));
         let longest = || self.prepared.values().filter(begins).max_by_key(|query| query.name.len());
         let found = self.prepared.values().find(named).or_else(longest).filter(|_| !name.is_empty())?;
         let mut query = found.clone();
-        if query.template.is_some() {
+        if query.is_template() {
             query.service.service = query.service.service.replace("${name.full}", name);
         }
         Some(query)

@@ -146,7 +146,7 @@ fn prepared() -> impl Strategy<Value = PreparedQuery> {
                 id,
                 name: name.to_owned(),
                 session,
-                template: template.then(Template::default),
+                template: Template { prefix_match: template, ..Template::default() },
                 service: ServiceQuery {
                     service: service.to_owned(),
                     tags: strings(tags),
