@@ -1,6 +1,8 @@
 //! What is registered by hand, and how it is looked up.
 
-use super::{World, check};
+use super::{World, call, check, header};
+use crate::http::answer;
+use crate::http::call::{Plan, Reply};
 use serde_json::{Value, json};
 
 fn register(world: &mut World, body: &Value, expected: &str) {
@@ -89,4 +91,24 @@ fn natives_are_in_the_mesh_by_themselves() {
     assert_eq!(ids("health/connect/web?passing&filter=Node.Node+==+m"), ["n"]);
     check("GET /v1/health/connect/", world, "400 Missing service name");
     check("GET /v1/catalog/connect/", world, "400 Missing service name");
+}
+
+#[test]
+fn what_consuls_agents_keep_says_whether_it_was_kept() {
+    let subject = |path: &str| match World::small().plan(&call(&format!("GET /v1/{path}?cached"))) {
+        Plan::Read(read) => read.subject,
+        other => panic!("{other:?}"),
+    };
+    let told = |path: &str, hit: bool| {
+        let reply = answer::cached(Reply::empty(200), &subject(path), hit);
+        let text = |name| header(&reply, name).unwrap_or_default().to_owned();
+        text("x-cache") + &text("age")
+    };
+    for path in ["catalog/services", "catalog/service/web", "health/service/web", "connect/ca/roots", "query/x/execute"]
+    {
+        assert_eq!((told(path, false), told(path, true)), ("MISS".to_owned(), "HIT0".to_owned()), "{path}");
+    }
+    for path in ["catalog/nodes", "kv/a", "session/list"] {
+        assert_eq!(told(path, true), "", "{path}");
+    }
 }
