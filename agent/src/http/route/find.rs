@@ -33,6 +33,12 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
     if facts.block_endpoints.iter().any(|prefix| path.starts_with(prefix.as_str())) {
         return Found::Answer(Reply::text(403, "Endpoint is blocked by agent configuration"));
     }
+    for (name, what) in [("ns", "Namespaces"), ("partition", "Partitions")] {
+        if call.params.get(name).is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("default")) {
+            let text = format!("Invalid query parameter: \"{name}\" - {what} are a Consul Enterprise feature");
+            return Found::Answer(Reply::text(400, text));
+        }
+    }
     let Some((pattern, id)) = best(path) else { return Found::Answer(unknown(facts, path)) };
     let mut methods = ROUTES.iter().filter(|route| route.pattern == pattern);
     match methods.clone().find(|route| route.method == call.method) {

@@ -94,6 +94,16 @@ fn natives_are_in_the_mesh_by_themselves() {
 }
 
 #[test]
+fn nothing_is_in_a_segment_and_it_says_when_that_was() {
+    let world = &mut World::small();
+    for path in ["coordinate/nodes?segment=x", "coordinate/node/n1?segment=x"] {
+        let reply = world.ask(&format!("GET /v1/{path}"));
+        assert_eq!(reply.body, "[]", "{path}");
+        assert!(header(&reply, "x-consul-index").is_some() && header(&reply, "x-consul-lastcontact").is_some());
+    }
+}
+
+#[test]
 fn what_consuls_agents_keep_says_whether_it_was_kept() {
     let subject = |path: &str| match World::small().plan(&call(&format!("GET /v1/{path}?cached"))) {
         Plan::Read(read) => read.subject,

@@ -43,6 +43,9 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
 
 fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> Encoded {
     let pretty = encoding.pretty;
+    if encoding.form == Form::Absent {
+        return Encoded::json(go::to_vec(&[(); 0], pretty, 8));
+    }
     let rows = match &encoding.filter {
         None => Cow::Borrowed(rows),
         Some(filter) => Cow::Owned(filtered(query, rows.clone(), filter, datacenter)),
