@@ -62,7 +62,7 @@ fn services_are_named_by_what_a_filter_keeps_of_their_instances() {
     for (query, expected) in [
         ("filter=Node+==+b", r#"{"Web":["v2"],"db":[]}"#),
         ("filter=NodeMeta.rack+==+1+or+ServicePort+==+82", r#"{"Web":["v1"],"db":[]}"#),
-        ("filter=ServiceKind+is+empty", r#"{"web":["a\u003cb","v1","v2"]}"#),
+        ("filter=ServiceKind+is+empty", r#"{"Web":["a\u003cb","v1","v2"]}"#),
         ("filter=ServiceMeta.v+is+not+empty&node-meta=rack:2", r#"{"Web":["v2"]}"#),
         ("filter=ServiceName+==+Web&node-meta=rack:3", "{}"),
         ("node-meta=rack:2", r#"{"Web":["v2"],"db":[]}"#),

@@ -211,7 +211,7 @@ fn what_makes_no_query_is_refused_in_consuls_words() {
         ("GET /v1/query/", "400 Missing query ID"),
         ("GET /v1/query/nobody", "404 Query not found"),
         ("GET /v1/query/taken", "404 Query not found"),
-        ("GET /v1/query//execute", "400 Missing query ID"),
+        ("GET /v1/query//execute", "301 "),
         ("PUT /v1/query/", "400 Missing query ID"),
         ("PUT /v1/query/taken/execute", "405 method PUT not allowed"),
         ("DELETE /v1/query/taken/explain", "405 method DELETE not allowed"),
