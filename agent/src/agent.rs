@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a leave may take before the agent goes anyway.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+pub const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long an heir has to take leadership; a server that got none by the end of the leave lets the others elect.
 const OFFER_PATIENCE: Duration = Duration::from_secs(1);
 /// What is left for the farewell when leadership could not be handed over.
