@@ -103,6 +103,8 @@ impl Owned {
     pub fn fetched(&mut self, now: Instant, ticket: SyncTicket, rows: Option<&Store>) {
         let rows = rows.ok_or_else(|| SyncError::Failed("no server could be asked".to_owned()));
         self.sync.fetched(now, ticket, rows, &mut self.local, &mut self.dice, &mut self.sync_effects);
+        // What it took over from the catalog, readers must see.
+        self.local.settle(now, &mut self.local_effects);
     }
 
     pub fn pushed(&mut self, now: Instant, ticket: SyncTicket, pushed: Pushed) {
@@ -179,5 +181,48 @@ impl Owned {
     /// Answers to those whose change is made or refused; to be given after what changed was published.
     pub fn answers(&mut self) -> impl Iterator<Item = Effect> {
         self.answers.drain(..).map(|(ticket, result)| Effect::Answer { ticket, answer: Answer::Local(result) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lictor_catalog::Index;
+    use lictor_catalog::command::{Entry, Register};
+    use serde_json::json;
+
+    #[test]
+    fn tags_that_the_catalog_may_set_are_shown_once_they_are_taken_over() {
+        let node = Node { name: "n1".into(), address: "10.0.0.1".into(), ..Node::default() };
+        let web = ServiceSpec::parse(&json!({"Name": "web", "Tags": ["a"], "EnableTagOverride": true})).unwrap();
+        let mut service = web.service.clone();
+        service.tags = vec!["b".to_owned()];
+        let config = OwnedConfig {
+            node: node.clone(),
+            local: LocalOptions::default(),
+            sync: SyncOptions::default(),
+            services: vec![web],
+            checks: Vec::new(),
+            records: Vec::new(),
+        };
+        let now = Instant(1);
+        let mut owned = Owned::start(config, Dice::new(7), now);
+        owned.server_known(now);
+        let mut effects = Vec::new();
+        assert!(owned.finish(now, &mut effects));
+        let fetches = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Fetch { ticket } => Some(ticket),
+            _ => None,
+        });
+        let [ticket] = fetches.collect::<Vec<_>>()[..] else { panic!("one fetch") };
+        let mut store = Store::default();
+        let register = Register { node, skip_node_update: false, service: Some(service), checks: Vec::new() };
+        store.apply(Index(1), &Entry { time_ms: 0, id: 0, command: Command::Register(Box::new(register)) });
+        let tags = |owned: &mut Owned| owned.view().0.values().flat_map(|row| row.tags.clone()).collect::<Vec<_>>();
+        assert_eq!(tags(&mut owned), ["a"]);
+        owned.fetched(now, ticket, Some(&store));
+        assert!(owned.finish(now, &mut Vec::new()), "readers must be told");
+        assert_eq!(tags(&mut owned), ["b"]);
+        assert!(!owned.finish(now, &mut Vec::new()), "and once only");
     }
 }
