@@ -151,7 +151,7 @@ pub fn acted(answer: Answer, pretty: bool) -> Attempt<Reply> {
         Answer::Done => Reply::empty(200),
         Answer::Transferred => Reply::json(r#"{"Success":true}"#),
         Answer::CannotOperate(why) => Reply::text(500, why.to_string()),
-        Answer::Recovery(Ok(prospect)) => answer::recovery(&prospect),
+        Answer::Recovery(Ok(prospect)) => answer::recovery(&prospect, pretty),
         Answer::Recovery(Err(why)) => Reply::text(409, why.to_string()),
         Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
         Answer::Unserved(why) => return Attempt::Unserved(why),
