@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use crate::source::{Source, Unavailable};
 use futures_util::StreamExt as _;
 use hickory_proto::op::SerialMessage;
+use lictor_catalog::SplitMix64;
 use lictor_catalog::store::Scope;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, sendto,
@@ -169,24 +170,9 @@ pub async fn serve<S: Source>(
     joined.await.map(|_| ()).map_err(io::Error::other)
 }
 
-/// Chance for the order of answers: SplitMix64. Not for secrets.
-struct Dice(u64);
-
-impl Dice {
-    /// `RandomState` is the standard library's way to the system's randomness.
-    fn new() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-
-    /// A number below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * u128::from(sides)) >> 64) as u64
-    }
+/// Chance for the order of answers. `RandomState` is the standard library's way to the system's randomness.
+fn dice() -> SplitMix64 {
+    SplitMix64::new(RandomState::new().hash_one(0))
 }
 
 /// One UDP socket and what answers on it.
@@ -194,12 +180,12 @@ struct Worker<S, F> {
     socket: Arc<UdpSocket>,
     shared: Arc<Shared<S, F>>,
     runtime: tokio::runtime::Handle,
-    dice: Dice,
+    dice: SplitMix64,
 }
 
 impl<S: Source, F: CurrentSettings> Worker<S, F> {
     fn new(socket: Arc<UdpSocket>, shared: Arc<Shared<S, F>>, runtime: tokio::runtime::Handle) -> Self {
-        Self { socket, shared, runtime, dice: Dice::new() }
+        Self { socket, shared, runtime, dice: dice() }
     }
 
     fn stopped(&self) -> bool {
@@ -209,7 +195,7 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
     /// Whether `out` now holds a reply for `from`.
     fn answer(&mut self, settings: &Arc<Settings>, message: &[u8], from: SockaddrStorage, out: &mut Vec<u8>) -> bool {
         let Some(sender) = sender(&from).filter(|sender| sender.port() != 0) else { return false };
-        let dice = &mut |sides| self.dice.roll(sides);
+        let dice = &mut |sides| self.dice.below(sides);
         let asker = Asker { transport: Transport::Udp, address: Some(sender.ip()) };
         match message::respond(message, asker, settings, &*self.shared.source, dice, out) {
             Outcome::Dropped => false,
@@ -342,24 +328,23 @@ impl<S: Source, F: CurrentSettings> Shared<S, F> {
     async fn finish(&self, question: &Question, scope: Scope, settings: &Settings, out: &mut Vec<u8>) {
         let fetched = tokio::time::timeout(FETCH_TIME, self.source.fetch(scope)).await.unwrap_or(Err(Unavailable));
         let store = fetched.as_deref().map_err(|unavailable| *unavailable);
-        let mut dice = Dice::new();
-        message::finish(question, store, settings, self.source.now_unix(), &mut |sides| dice.roll(sides), out);
+        let mut dice = dice();
+        message::finish(question, store, settings, self.source.now_unix(), &mut |sides| dice.below(sides), out);
     }
 
     /// Whether `out` now holds a reply to what a TCP client asked.
     async fn answer_stream(&self, message: &[u8], from: SocketAddr, out: &mut Vec<u8>) -> bool {
         let settings = (self.settings)();
         let asker = Asker { transport: Transport::Tcp, address: Some(from.ip()) };
-        let mut dice = Dice::new();
-        let outcome =
-            message::respond(message, asker, &settings, &*self.source, &mut |sides| dice.roll(sides), out);
+        let mut dice = dice();
+        let outcome = message::respond(message, asker, &settings, &*self.source, &mut |sides| dice.below(sides), out);
         match outcome {
             Outcome::Dropped => return false,
             Outcome::Replied => {}
             Outcome::Fetch(question, scope) => match self.fetches.try_acquire() {
                 Ok(_permit) => self.finish(&question, scope, &settings, out).await,
                 Err(_full) => {
-                    message::finish(&question, Err(Unavailable), &settings, 0, &mut |sides| dice.roll(sides), out);
+                    message::finish(&question, Err(Unavailable), &settings, 0, &mut |sides| dice.below(sides), out);
                 }
             },
         }

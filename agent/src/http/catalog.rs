@@ -2,7 +2,7 @@
 
 use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
 use super::filter::shape;
-use super::{Context, body, options, registration, wire};
+use super::{Context, body, named, options, registration, wire};
 use lictor_catalog::{Command, Query};
 use std::sync::Arc;
 
@@ -21,11 +21,8 @@ pub fn services(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Rep
 
 /// The instances of a service, without their checks.
 pub fn service(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing service name"));
-    }
-    let query =
-        Query::ServiceNodes { name: name.to_owned(), tags: options::tags(call), meta: options::node_meta(call) };
+    let name = named(name, "Missing service name")?;
+    let query = Query::ServiceNodes { name, tags: options::tags(call), meta: options::node_meta(call) };
     options::read_list(context, call, query, shape::CATALOG_SERVICE)
 }
 
@@ -40,10 +37,7 @@ pub fn node_services(context: &Context<'_>, call: &Call, name: &str) -> Result<P
 }
 
 fn node_as(context: &Context<'_>, call: &Call, name: &str, form: Form) -> Result<Plan, Reply> {
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing node name"));
-    }
-    let query = Query::Node { name: name.to_owned() };
+    let query = Query::Node { name: named(name, "Missing node name")? };
     let filter = options::filter(call, shape::SERVICE)?.map(Arc::new);
     options::read_as(context, call, query, Encoding { form, filter, ..Encoding::default() })
 }

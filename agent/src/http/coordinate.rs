@@ -2,7 +2,7 @@
 
 use super::call::{Call, Plan, Reply, WriteAnswer};
 use super::wire::{self, WirePlace};
-use super::{Context, body, options, undecodable};
+use super::{Context, body, named, options, undecodable};
 use crate::json::Object;
 use lictor_catalog::model::DIMENSIONS;
 use lictor_catalog::{Command, Coordinate, NodeCoordinate, Query};
@@ -52,17 +52,15 @@ pub fn nodes(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply>
 
 pub fn node(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
     enabled(context)?;
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing node name"));
-    }
+    let node = named(name, "Missing node name")?;
     of_no_segment(context, call)?;
-    options::read(context, call, Query::Coordinate { node: name.to_owned() })
+    options::read(context, call, Query::Coordinate { node })
 }
 
 /// Places a node. Consul gathers such updates for 5 s; here the log's own batches do, so it can be read at once.
 pub fn update(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     enabled(context)?;
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let body = body(call)?;
     let object = Object::of(&body).map_err(undecodable)?;
     let node = object.string("Node").map_err(undecodable)?;
