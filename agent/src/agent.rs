@@ -374,8 +374,16 @@ impl Agent {
     /// What it has counted since its start.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let GossipCounts { packets_refused, packets_malformed, unhealthy, .. } = self.gossip.counts();
-        Counts { packets_refused, packets_malformed, health_score: unhealthy, ..self.counts }
+        let GossipCounts { packets_refused, packets_malformed, requests_refused, dials_dropped, unhealthy } =
+            self.gossip.counts();
+        Counts {
+            packets_refused,
+            packets_malformed,
+            requests_refused,
+            dials_dropped,
+            health_score: unhealthy,
+            ..self.counts
+        }
     }
 }
 
