@@ -128,7 +128,7 @@ impl Local {
         for (service_id, reason) in maintained {
             let service = ServiceId::from(service_id);
             if !self.put_maintenance(now, &service, &reason) {
-                orphans.extend(removal(&super::maintenance::check_id(&service)));
+                orphans.extend(removal(&CheckId::maintenance_of(&service)));
             }
         }
         for state in states {

@@ -179,7 +179,7 @@ impl Sync {
         self.full_at = Some(self.full_at.map_or(soon, |at| at.min(soon)));
     }
 
-    /// [`Local::view`] or the node changed.
+    /// [`Local::view`] changed.
     pub fn local_changed(&mut self, now: Instant, local: &mut Local, dice: &mut Dice, effects: &mut Vec<SyncEffect>) {
         self.turn(now, local, dice, effects);
     }
@@ -367,11 +367,7 @@ impl Sync {
 
     /// Takes note of local changes, begins what is due and pushes what differs.
     fn turn(&mut self, now: Instant, local: &mut Local, dice: &mut Dice, effects: &mut Vec<SyncEffect>) {
-        let touched = local.take_touched();
-        self.dirty.extend(touched.services.into_iter().map(Unit::Service));
-        if touched.node {
-            self.dirty.insert(Unit::Node);
-        }
+        self.dirty.extend(local.take_touched().into_iter().map(Unit::Service));
         if self.leader_known && self.fetch.is_none() && self.full_at.is_some_and(|at| at <= now) {
             let ticket = self.ticket();
             self.fetch = Some((ticket, now));
