@@ -7,6 +7,7 @@ use crate::config::flags::switch;
 use crate::nearest::nearest;
 use clap::{Arg, ArgMatches, Command};
 use client::{Client, ClientError};
+use lictor_catalog::model::{CheckId, NODE_MAINTENANCE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ pub(crate) fn nearest_service(client: &Client, id: &str) -> Option<String> {
 #[serde(rename_all = "PascalCase")]
 struct Check {
     #[serde(rename = "CheckID")]
-    id: String,
+    id: CheckId,
     #[serde(default)]
     notes: String,
     #[serde(rename = "ServiceID", default)]
@@ -113,9 +114,9 @@ fn look(client: &Client) -> Result<Vec<Out>, Failure> {
 
 /// The node first, then services by id.
 fn out(checks: impl Iterator<Item = Check>, node: &str) -> Vec<Out> {
-    let one = |check: Check| match check.id.as_str() {
-        "_node_maintenance" => Some(Out::Node { name: node.to_owned(), reason: check.notes }),
-        id if id.starts_with("_service_maintenance:") => Some(Out::Service { id: check.service, reason: check.notes }),
+    let one = |check: Check| match &*check.id {
+        NODE_MAINTENANCE => Some(Out::Node { name: node.to_owned(), reason: check.notes }),
+        _ if check.id.is_maintenance() => Some(Out::Service { id: check.service, reason: check.notes }),
         _ => None,
     };
     checks.filter_map(one).collect()

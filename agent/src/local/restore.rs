@@ -9,14 +9,14 @@ use super::state::{Key, Local};
 use crate::checks::{CheckSpec, Kind};
 use crate::time::Instant;
 use lictor_catalog::Status;
-use lictor_catalog::model::ServiceId;
+use lictor_catalog::model::{CheckId, ServiceId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Local {
-    /// Makes the definitions of the configuration files true, at start and at each reload: those of the last time that
-    /// are gone are removed. A definition in a file wins over a registration of the same id. What cannot be run is
+    /// Makes the definitions of the configuration files true. It may be called again with others: those of the last time
+    /// that are gone are removed. A definition in a file wins over a registration of the same id. What cannot be run is
     /// left out and told.
     pub fn define(
         &mut self,

@@ -12,6 +12,7 @@ use super::state::{Key, Local};
 use crate::dice::Dice;
 use crate::time::Instant;
 use lictor_catalog::command::{Command, Deregister, Register};
+use lictor_catalog::model::{SERF_HEALTH, folded};
 use lictor_catalog::{Check, Coordinate, Node, NodeCoordinate, Refusal, Service, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,9 +32,8 @@ const SCALE_FROM: usize = 128;
 /// Coordinates that all members together tell the servers in a second (Consul's `SyncCoordinateRateTarget`).
 const COORDINATES_PER_SECOND: u64 = 64;
 
-/// Rows of an agent's node that belong to the servers, not to the agent.
+/// The service of an agent's node that belongs to the servers, not to the agent; so does [`SERF_HEALTH`].
 const SERVERS_SERVICE: &str = "consul";
-const SERVERS_CHECK: &str = "serfhealth";
 
 /// Names a fetch or a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -442,7 +442,7 @@ impl Sync {
     fn superfluous_check(key: &Key, local: &Local, remote: &mut Remote) -> Option<Arc<Check>> {
         let extra: Vec<(Key, Arc<Check>)> = remote
             .checks_of(key)
-            .filter(|(check, _)| ***check != *SERVERS_CHECK)
+            .filter(|(check, _)| ***check != *folded(SERF_HEALTH))
             .filter(|(check, _)| local.checks.get(*check).is_none_or(|owned| owned.row.service_id.folded() != *key))
             .map(|(check, row)| (Arc::clone(check), Arc::clone(row)))
             .collect();
