@@ -37,8 +37,10 @@ const BOOTSTRAP_POLL: Duration = Duration::from_millis(200);
 const REASON_LASTS: Duration = Duration::from_secs(1);
 /// Writes of one pass; the next pass goes on.
 const WRITES_A_PASS: usize = 256;
-/// Batch numbers of writes that are not the engine's, whose own begin with 1: of the cluster id, and of a promise.
+/// Batch numbers of writes that are not the engine's, whose own begin with 1: of the cluster id, of a promise, and of a
+/// recovered state.
 const FOUNDED: u64 = 0;
+const RECOVERED: u64 = u64::MAX - 1;
 const PROMISED: u64 = u64::MAX;
 
 /// What a server is told at its start.
@@ -234,7 +236,8 @@ impl Role {
         Some(Candidate { node: member.id, engine: tags.engine?, expect: tags.expect as usize, cluster: tags.cluster })
     }
 
-    /// A letter of the engine, from a peer of this cluster.
+    /// A letter of the engine, from a peer of this cluster. While a recovery is being written there is nobody to read it: its
+    /// sender has been given up.
     pub fn letter(
         &mut self,
         from: EngineId,
@@ -244,6 +247,9 @@ impl Role {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
+        if self.recovering.is_some() {
+            return;
+        }
         if self.replica.is_none()
             && let Some(cluster) = cluster
         {
@@ -264,7 +270,7 @@ impl Role {
     /// A letter about bootstrapping. Also after the start: those who lag are still answered. What comes while the disk is
     /// being told of the cluster is dropped; it is repeated.
     pub fn bootstrap(&mut self, letter: BootstrapLetter, now: Instant, effects: &mut Vec<Effect>) {
-        if self.cluster.is_some() && !self.bootstrap.has_joined() {
+        if self.recovering.is_some() || (self.cluster.is_some() && !self.bootstrap.has_joined()) {
             return;
         }
         let outputs = self.bootstrap.receive(letter);
@@ -293,7 +299,7 @@ impl Role {
 
     pub fn stored(&mut self, batch: u64, now: Instant, effects: &mut Vec<Effect>) {
         match (batch, self.cluster, &mut self.replica) {
-            (FOUNDED, ..) if self.recovering.is_some() => self.recovered(now, effects),
+            (RECOVERED, ..) => self.recovered(now, effects),
             (FOUNDED, Some(cluster), _) => self.bootstrap.joined(cluster),
             (PROMISED, ..) => {
                 let outputs = self.bootstrap.persisted();
@@ -406,10 +412,13 @@ impl Role {
 
     /// Looks whether there can be a cluster now, and says why not.
     fn run_bootstrap(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.replica.is_some() || self.recovering.is_some() || now < self.next_poll {
+        if self.replica.is_some() || now < self.next_poll {
             return;
         }
         self.next_poll = now + BOOTSTRAP_POLL;
+        if self.recovering.is_some() {
+            return;
+        }
         let candidates: Vec<Candidate> = self.members.iter().filter_map(|member| self.candidate(member)).collect();
         let outputs = self.bootstrap.poll(now, &candidates, &mut self.dice);
         self.carry_out(outputs, now, effects);
