@@ -10,7 +10,7 @@ mod sessions;
 use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
-use super::voters::{Electorate, Standing};
+use super::voters::{Electorate, Standing, keeps_quorum};
 use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
 use crate::consensus::lease::Lease;
 use crate::consensus::raft;
@@ -97,6 +97,8 @@ pub struct Role {
     recovering: Option<recovery::Recovering>,
     /// When there was a leader last, in this life.
     followed: Option<Instant>,
+    /// Since when there is none, and whether the operator was told.
+    leaderless: Option<(Instant, bool)>,
     /// It goes as soon as it is no voter any more.
     leaving: bool,
     dice: Dice,
@@ -147,6 +149,7 @@ impl Role {
             orders: Vec::new(),
             recovering: None,
             followed: None,
+            leaderless: None,
             leaving: false,
             dice,
         })
@@ -376,9 +379,7 @@ impl Role {
         let Some(replica) = &mut self.replica else { return Ok(()) };
         replica.timer(now);
         replica.finish(now, effects)?;
-        if replica.status().leader.is_some() {
-            self.followed = Some(now);
-        }
+        self.mind_leader(now);
         if !self.orders.is_empty() {
             self.carry_out_orders(now, effects);
             if let Some(replica) = &mut self.replica {
@@ -408,6 +409,37 @@ impl Role {
             self.next_pass = now + FULL_PASS;
         }
         self.expire_sessions(now, effects)
+    }
+
+    /// Tells the operator when there is no leader for longer than elections take, and when there is one again.
+    fn mind_leader(&mut self, now: Instant) {
+        let Some(status) = self.replica.as_ref().map(Replica::status) else { return };
+        if status.leader.is_some() {
+            self.followed = Some(now);
+            if let Some((since, true)) = self.leaderless.take() {
+                tracing::info!("there is a leader again, after {:.0?}", now.since(since));
+            }
+            return;
+        }
+        let (since, told) = self.leaderless.get_or_insert((now, false));
+        if *told || now.since(*since) < recovery::LEADERLESS {
+            return;
+        }
+        *told = true;
+        let voters = &status.members.voters;
+        let living = voters.iter().filter(|voter| voter.engine == self.engine || alive(&self.members, voter)).count();
+        if keeps_quorum(living, voters.len()) {
+            tracing::warn!(
+                "there is no leader, though {living} of {} voters are alive; their logs say why",
+                voters.len()
+            );
+        } else {
+            tracing::warn!(
+                "there is no leader, and there can be none: {living} of {} voters are alive. Nothing is written until more come \
+                 back; if they are lost for good, see what `lictor operator raft recover` would do",
+                voters.len()
+            );
+        }
     }
 
     /// Looks whether there can be a cluster now, and says why not.

@@ -21,7 +21,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// A server that had a leader is not given up before it has been without one for so long.
-const LEADERLESS: Duration = Duration::from_secs(10);
+pub(super) const LEADERLESS: Duration = Duration::from_secs(10);
 
 /// What a recovery would do, for the operator to read.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
