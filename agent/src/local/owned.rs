@@ -220,3 +220,63 @@ impl Owned {
         self.answers.drain(..).map(|(ticket, result)| Effect::Answer { ticket, answer: Answer::Local(result) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What an agent wants done, by its kind.
+    fn finish(owned: &mut Owned, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        owned.finish(now, &mut effects);
+        effects.extend(owned.answers());
+        effects
+    }
+
+    fn answered(effects: &[Effect]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Answer { ticket: 1, answer: Answer::Local(Ok(())) }))
+    }
+
+    /// An agent of which the catalog knows nothing, asked to register a service.
+    fn asked() -> (Owned, Instant) {
+        let node = Node { name: "n1".into(), address: "10.0.0.1".into(), ..Node::default() };
+        let (local, sync) = Default::default();
+        let config = OwnedConfig { node, local, sync, services: Vec::new(), checks: Vec::new(), records: Vec::new() };
+        let now = Instant(1_000_000_000);
+        let mut owned = Owned::start(config, Dice::new(7), now);
+        let spec = ServiceSpec::parse(&json!({"Name": "web"})).expect("a service");
+        owned.change(now, 1, Change::RegisterService { spec, replace_checks: false });
+        assert!(!answered(&finish(&mut owned, now)), "no server was asked yet");
+        (owned, now)
+    }
+
+    #[test]
+    fn whoever_registers_is_answered_when_the_catalog_has_it() {
+        let (mut owned, now) = asked();
+        owned.server_known(now);
+        let effects = finish(&mut owned, now);
+        let fetch = effects.iter().find_map(|effect| match effect {
+            Effect::Fetch { ticket } => Some(*ticket),
+            _ => None,
+        });
+        owned.fetched(now, fetch.expect("what there is"), Some(&Store::default()));
+        let effects = finish(&mut owned, now);
+        assert!(!answered(&effects), "it is on its way");
+        for effect in &effects {
+            if let Effect::Push { ticket, command: _ } = effect {
+                owned.pushed(now, *ticket, Pushed::Applied(Applied::Done));
+            }
+        }
+        assert!(answered(&finish(&mut owned, now)));
+        assert_eq!(owned.untold.len(), 0);
+    }
+
+    #[test]
+    fn what_no_server_takes_is_answered_after_a_while() {
+        let (mut owned, now) = asked();
+        let until = owned.deadline().expect("the end of the wait");
+        assert_eq!(until, now + TOLD_WITHIN);
+        assert!(answered(&finish(&mut owned, until)));
+    }
+}

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const IN_FLIGHT_MAX: usize = 8;
+pub(super) const IN_FLIGHT_MAX: usize = 32;
 /// Checks that go into one push.
 const CHECKS_MAX: usize = 64;
 const FULL_EVERY: Duration = Duration::from_secs(60);
