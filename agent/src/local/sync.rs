@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const IN_FLIGHT_MAX: usize = 8;
+pub(super) const IN_FLIGHT_MAX: usize = 32;
 /// Checks that go into one push.
 const CHECKS_MAX: usize = 64;
 const FULL_EVERY: Duration = Duration::from_secs(60);
@@ -296,6 +296,14 @@ impl Sync {
             }
         }
         self.turn(now, local, dice, effects);
+    }
+
+    /// Whether the catalog is still to be told of a service and its checks (of the node's own checks: the empty key). What it has
+    /// refused, or nobody took, is not owed before the next full sync.
+    #[must_use]
+    pub fn owes(&self, service: &Key) -> bool {
+        let unit = Unit::Service(Arc::clone(service));
+        self.dirty.contains(&unit) || self.pushes.values().any(|push| push.unit == unit)
     }
 
     fn retry_later(&mut self, now: Instant, dice: &mut Dice) {
