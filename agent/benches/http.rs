@@ -59,7 +59,8 @@ fn instance(number: u64) -> Instance {
 
 #[divan::bench(args = [3, 100])]
 fn health_service(bencher: Bencher<'_, '_>, instances: u64) {
-    let query = Query::HealthService { name: "web".to_owned(), tags: vec![], meta: vec![], passing: true };
+    let query =
+        Query::HealthService { name: "web".to_owned(), native: false, tags: vec![], meta: vec![], passing: true };
     let rows = Rows::Instances((0..instances).map(instance).collect());
     let size = encode(&query, &rows, &Encoding::default(), "dc1").body.len();
     bencher.counter(BytesCount::new(size)).bench(|| encode(&query, &rows, &Encoding::default(), "dc1"));

@@ -105,7 +105,8 @@ fn apply_kv_set_and_publish(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = [3, 100])]
 fn health_service(bencher: Bencher<'_, '_>, instances: usize) {
     let store = filled(instances, 10_000, 0);
-    let query = Query::HealthService { name: "web".to_owned(), tags: vec![], meta: vec![], passing: true };
+    let query =
+        Query::HealthService { name: "web".to_owned(), native: false, tags: vec![], meta: vec![], passing: true };
     bencher.bench_local(|| query.run(black_box(&store), &AllowAll));
 }
 

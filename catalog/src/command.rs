@@ -71,7 +71,7 @@ pub enum Command {
 pub struct Register {
     /// The node everything in it is on.
     pub node: Node,
-    /// Leave the node's row as it is if it exists; its address may then be empty.
+    /// Leave the node's row as it is if it exists. One that does not is created, with an empty address if none is given.
     pub skip_node_update: bool,
     /// An instance on the node.
     pub service: Option<Service>,

@@ -82,7 +82,7 @@ fn sample() -> Vec<Entry> {
             name: format!("geo-{id}"),
             session,
             token: "t".to_owned(),
-            template: Some(Template { regexp: ".".to_owned(), remove_empty_tags: true }),
+            template: Template { prefix_match: true, regexp: ".".to_owned(), remove_empty_tags: true },
             service,
             dns_ttl: Ttl { span: Duration::from_secs(10), text: "10s".to_owned() },
             ..PreparedQuery::default()

@@ -72,7 +72,13 @@ fn the_nearest_come_first_and_the_unplaced_last() {
             _ => String::new(),
         }
     };
-    let health = Query::HealthService { name: "web".to_owned(), tags: Vec::new(), meta: Vec::new(), passing: false };
+    let health = Query::HealthService {
+        name: "web".to_owned(),
+        native: false,
+        tags: Vec::new(),
+        meta: Vec::new(),
+        passing: false,
+    };
     for query in [Query::Nodes { meta: Vec::new() }, health] {
         assert_eq!(order(&query, "A"), "adceb");
         assert_eq!(order(&query, "d"), "daceb", "equally near ones keep their order");

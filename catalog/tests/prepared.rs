@@ -33,7 +33,7 @@ fn named(name: &str, service: &str) -> PreparedQuery {
 }
 
 fn template(prefix: &str, service: &str) -> PreparedQuery {
-    PreparedQuery { template: Some(Template::default()), ..named(prefix, service) }
+    PreparedQuery { template: Template { prefix_match: true, ..Template::default() }, ..named(prefix, service) }
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn alive(register: Register) -> Register {
 }
 
 fn health(name: &str) -> Query {
-    Query::HealthService { name: name.to_owned(), tags: vec![], meta: vec![], passing: false }
+    Query::HealthService { name: name.to_owned(), native: false, tags: vec![], meta: vec![], passing: false }
 }
 
 fn refusal(applied: &Applied) -> Option<&Refusal> {
@@ -102,12 +102,12 @@ fn a_check_needs_its_service() {
 }
 
 #[test]
-fn a_missing_node_needs_an_address() {
+fn a_node_that_is_not_to_be_updated_is_created_all_the_same() {
     let mut scene = Scene::default();
     let mut register = node("a");
     (register.skip_node_update, register.node.address) = (true, String::new());
-    let applied = scene.register(register.clone());
-    assert_eq!(refusal(&applied), Some(&Refusal::MissingNode { node: "a".into() }));
+    assert_eq!(scene.register(register.clone()).outcome, Outcome::Done);
+    assert_eq!(scene.store.node("a").expect("created").address, "");
     scene.register(node("a"));
     assert_eq!(scene.register(register).outcome, Outcome::Done);
     assert_eq!(scene.store.node("a").expect("registered").address, "10.0.0.1", "the row stays as it is");
@@ -200,7 +200,7 @@ fn a_missing_service_has_the_index_of_the_last_extinction() {
     scene.register(service("a", "web", "web", &[]));
     scene.register(service("a", "db", "db", &[]));
     scene.register(checked(node("a"), check("c", "db", Status::Passing)));
-    let nodes = Query::ServiceNodes { name: "nothing".to_owned(), tags: vec![], meta: vec![] };
+    let nodes = Query::ServiceNodes { name: "nothing".to_owned(), native: false, tags: vec![], meta: vec![] };
     assert_eq!((scene.index(&health("nothing")), scene.index(&nodes)), (3, 2), "the tables, before any extinction");
 
     scene.apply(Command::Deregister(Deregister::Service("a".into(), "web".into())));
@@ -373,7 +373,7 @@ fn the_authorizer_is_asked_for_each_row() {
         Rows::Authority(authority) => usize::from(authority.is_some()),
         Rows::Txn(result) => result.map_or(0, |rows| rows.len()),
     };
-    let nodes = |name: &str| Query::ServiceNodes { name: name.to_owned(), tags: vec![], meta: vec![] };
+    let nodes = |name: &str| Query::ServiceNodes { name: name.to_owned(), native: false, tags: vec![], meta: vec![] };
     let checks = |name: &str| Query::HealthChecks { service: name.to_owned(), meta: vec![] };
     assert_eq!([count(Query::Nodes { meta: vec![] }), count(Query::Services { meta: vec![] })], [1, 1]);
     assert_eq!(["a", "b"].map(|name| count(Query::Node { name: name.to_owned() })), [1, 0]);

@@ -115,10 +115,10 @@ impl CheckSpec {
     /// [`SpecError`]; its text is what the API answers with 400.
     pub fn parse(definition: &Value) -> Result<Self, SpecError> {
         let object = Object::of(definition)?;
-        let mut spec = Self::read(&object, SpecError::BadCheckStatus)?;
-        if spec.name.is_empty() {
+        if object.string("Name")?.is_empty() {
             return Err(SpecError::MissingCheckName);
         }
+        let mut spec = Self::read(&object, SpecError::BadCheckStatus)?;
         if spec.id.is_empty() {
             spec.id = spec.name.as_str().into();
         }
@@ -257,6 +257,7 @@ mod tests {
     fn refusals_use_consuls_words() {
         for (body, text) in [
             (json!({"TTL": "1s"}), "Missing check name"),
+            (json!({}), "Missing check name"),
             (json!({"Name": "a", "TTL": "1s", "Status": "good"}), "Bad check status"),
             (json!({"Name": "a", "TTL": "nope"}), "Request decode failed: time: invalid duration \"nope\""),
             (

@@ -86,6 +86,27 @@ pub fn read_reply(read: &Read, index: Index, encoded: &Encoded, freshness: Fresh
     Reply { status: encoded.status, headers, body: encoded.body.clone(), stream: None }
 }
 
+/// Says of the answers that Consul's agents have caches for (`?cached`) whether this one was kept from an equal question. What is
+/// kept goes with the state that it speaks of, so that its age is always zero.
+#[must_use]
+pub fn cached(reply: Reply, subject: &Subject, hit: bool) -> Reply {
+    let Subject::Catalog(query) = subject else { return reply };
+    match query {
+        Query::Services { .. }
+        | Query::ServiceNodes { .. }
+        | Query::HealthService { .. }
+        | Query::Execute(_)
+        | Query::Authority => {
+            if hit {
+                reply.with("x-cache", "HIT").with("age", "0")
+            } else {
+                reply.with("x-cache", "MISS")
+            }
+        }
+        _ => reply,
+    }
+}
+
 /// The headers of a reply that shows the catalog as of this index.
 #[must_use]
 pub fn read_headers(reply: Reply, index: Index, known_leader: bool, last_contact_ms: u64) -> Reply {

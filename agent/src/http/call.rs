@@ -182,6 +182,8 @@ pub enum Form {
     Raw,
     /// A node's services as a list instead of a map (`catalog/node-services`).
     List,
+    /// The names and tags of instances, on nodes whose meta says this (`catalog/services` with a filter).
+    Names { meta: Vec<(String, String)> },
     /// Who holds the lock on a key (`lock/sequencer`).
     Sequencer,
     /// A root as PEM (`?pem`).

@@ -16,13 +16,31 @@ pub fn nodes(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply>
 }
 
 pub fn services(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::read_list(context, call, Query::Services { meta: options::node_meta(call) }, shape::SERVICE_NAME)
+    let meta = options::node_meta(call);
+    match options::filter(call, shape::CATALOG_SERVICE)?.map(Arc::new) {
+        None => options::read(context, call, Query::Services { meta }),
+        // It judges instances, of which names alone say nothing.
+        filter => {
+            let encoding = Encoding { form: Form::Names { meta }, filter, ..Encoding::default() };
+            options::read_as(context, call, Query::Dump { node: None }, encoding)
+        }
+    }
 }
 
 /// The instances of a service, without their checks.
 pub fn service(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
+    instances(context, call, name, false)
+}
+
+/// Those that speak the mesh's protocol themselves. Nothing else is in a mesh here: there are no proxies.
+pub fn native(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
+    instances(context, call, name, true)
+}
+
+fn instances(context: &Context<'_>, call: &Call, name: &str, native: bool) -> Result<Plan, Reply> {
     let name = named(name, "Missing service name")?;
-    let query = Query::ServiceNodes { name, tags: options::tags(call), meta: options::node_meta(call) };
+    let (tags, meta) = (options::tags(call), options::node_meta(call));
+    let query = Query::ServiceNodes { name, native, tags, meta };
     options::read_list(context, call, query, shape::CATALOG_SERVICE)
 }
 

@@ -1,6 +1,6 @@
 //! `/v1/coordinate/...`: where nodes are, as far as round trips tell, and telling it.
 
-use super::call::{Call, Plan, Reply, WriteAnswer};
+use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
 use super::wire::{self, WirePlace};
 use super::{Context, body, named, options, undecodable};
 use crate::json::Object;
@@ -26,11 +26,9 @@ fn enabled(context: &Context<'_>) -> Result<(), Reply> {
 }
 
 /// There are no segments: no row is of one that has a name.
-fn of_no_segment(context: &Context<'_>, call: &Call) -> Result<(), Reply> {
-    match call.params.get("segment") {
-        None | Some("") => Ok(()),
-        Some(_) => Err(wire::reply(context, call, &[(); 0])),
-    }
+fn in_segment(call: &Call) -> Encoding {
+    let form = if matches!(call.params.get("segment"), None | Some("")) { Form::Plain } else { Form::Absent };
+    Encoding { form, ..Encoding::default() }
 }
 
 /// The servers, where they are among each other. There is no network across datacenters yet.
@@ -46,15 +44,13 @@ pub fn datacenters(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, 
 
 pub fn nodes(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     enabled(context)?;
-    of_no_segment(context, call)?;
-    options::read(context, call, Query::Coordinates)
+    options::read_as(context, call, Query::Coordinates, in_segment(call))
 }
 
 pub fn node(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
     enabled(context)?;
     let node = named(name, "Missing node name")?;
-    of_no_segment(context, call)?;
-    options::read(context, call, Query::Coordinate { node })
+    options::read_as(context, call, Query::Coordinate { node }, in_segment(call))
 }
 
 /// Places a node. Consul gathers such updates for 5 s; here the log's own batches do, so it can be read at once.

@@ -20,9 +20,18 @@ pub fn checks(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Re
 
 /// The instances of a service with their checks.
 pub fn service(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
+    instances(context, call, rest, false)
+}
+
+/// Those that speak the mesh's protocol themselves. Nothing else is in a mesh here: there are no proxies.
+pub fn native(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {
+    instances(context, call, rest, true)
+}
+
+fn instances(context: &Context<'_>, call: &Call, rest: &str, native: bool) -> Result<Plan, Reply> {
     let name = named(rest, "Missing service name")?;
     let (tags, meta, passing) = (options::tags(call), options::node_meta(call), options::passing(call)?);
-    options::read_list(context, call, Query::HealthService { name, tags, meta, passing }, shape::HEALTH)
+    options::read_list(context, call, Query::HealthService { name, native, tags, meta, passing }, shape::HEALTH)
 }
 
 /// All checks in a state.

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::answer::Freshness;
-use super::call::{Blocking, Call, Consistency, Encoding, Plan, Read, Reply, Subject};
+use super::call::{Blocking, Call, Consistency, Encoding, Form, Plan, Read, Reply, Subject};
 use super::filter::Filter;
 use super::filter::shape::Fields;
 use crate::time::parse_duration;
@@ -25,7 +25,9 @@ pub fn read(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Re
 /// As [`read`], for lists whose rows have these fields, and can be filtered and sorted by nearness.
 pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Fields) -> Result<Plan, Reply> {
     let filter = filter(call, fields)?.map(Arc::new);
-    read_as(context, call, query, Encoding { filter, near: near(context, call), ..Encoding::default() })
+    // No other cluster is a peer: what one would have exported is nothing.
+    let form = if matches!(call.params.get("peer"), None | Some("")) { Form::Plain } else { Form::Absent };
+    read_as(context, call, query, Encoding { form, filter, near: near(context, call), ..Encoding::default() })
 }
 
 /// As [`read`], for endpoints with an encoding of their own.

@@ -123,7 +123,7 @@ fn definition(object: &Object<'_>) -> Result<PreparedQuery, Reply> {
         name,
         session: bound(&session)?,
         token,
-        template: (!kind.is_empty()).then_some(template),
+        template: Template { prefix_match: !kind.is_empty(), ..template },
         service: ServiceQuery { failover: Failover { nearest, ..service.failover }, ..service },
         dns_ttl: dns_ttl(ttl)?,
         ..PreparedQuery::default()
@@ -156,7 +156,8 @@ fn judged(service: &ServiceQuery, nearest: i64) -> Result<u32, Reply> {
 /// The type, and what goes with it.
 fn template(object: &Object<'_>) -> Result<(String, Template), BadField> {
     let Some(object) = object.object("Template")? else { return Ok(Default::default()) };
-    let template = Template { regexp: object.string("Regexp")?, remove_empty_tags: object.boolean("RemoveEmptyTags")? };
+    let (regexp, remove_empty_tags) = (object.string("Regexp")?, object.boolean("RemoveEmptyTags")?);
+    let template = Template { prefix_match: false, regexp, remove_empty_tags };
     Ok((object.string("Type")?, template))
 }
 

@@ -143,10 +143,9 @@ pub(super) fn read_service(object: &Object<'_>) -> Result<Service, Bad> {
     object.number("ModifyIndex", u64::MAX)?;
     let word = object.string("Kind")?;
     let kind = ServiceKind::parse(&word).ok_or(Bad::Kind(word))?;
-    let weights = match object.object("Weights")? {
-        None => Weights::default(),
-        Some(weights) => Weights { passing: weights.port("Passing")?, warning: weights.port("Warning")? },
-    };
+    // Go's client always sends weights, zero where nothing was said. As in Consul, an instance that would get no load is not meant.
+    let weights = object.object("Weights")?.map(|weights| read_weights(&weights)).transpose()?;
+    let weights = weights.filter(|weights| weights.passing > 0).unwrap_or_default();
     // A typical service has no proxy; what is sent for one is the empty shape that we ourselves show.
     let proxy = match object.object("Proxy")?.and_then(|_| object.get("Proxy")) {
         Some(proxy) if kind != ServiceKind::Typical => proxy.to_string(),
@@ -174,6 +173,10 @@ pub(super) fn read_service(object: &Object<'_>) -> Result<Service, Bad> {
         locality,
         ..Service::default()
     })
+}
+
+fn read_weights(object: &Object<'_>) -> Result<Weights, BadField> {
+    Ok(Weights { passing: object.port("Passing")?, warning: object.port("Warning")? })
 }
 
 fn read_addresses(object: &Object<'_>) -> Result<BTreeMap<String, ServiceAddress>, Bad> {

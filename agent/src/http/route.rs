@@ -209,6 +209,11 @@ pub static ROUTES: &[Route] = &[
         &[p::READ, p::FILTER, p::NEAR, p::META, p::TAG, p::PASSING],
         list::<HealthEntry<'_>>(),
     ),
+    get("/v1/health/connect/{service}", Read(R::Service), Catalog, health::native).says(
+        "The instances of a service that are in a mesh without a proxy, each with its node and its checks",
+        &[p::READ, p::FILTER, p::NEAR, p::META, p::TAG, p::PASSING],
+        list::<HealthEntry<'_>>(),
+    ),
     get("/v1/health/node/{node}", Filtered, Catalog, health::node).says(
         "The checks of a node and of all that is on it",
         &[p::READ, p::FILTER, p::NEAR],
@@ -336,6 +341,11 @@ pub static ROUTES: &[Route] = &[
     ),
     get("/v1/catalog/service/{service}", Read(R::Service), Catalog, catalog::service).says(
         "The instances of a service, each with its node",
+        &[p::READ, p::FILTER, p::NEAR, p::META, p::TAG],
+        list::<CatalogService<'_>>(),
+    ),
+    get("/v1/catalog/connect/{service}", Read(R::Service), Catalog, catalog::native).says(
+        "The instances of a service that are in a mesh without a proxy, each with its node",
         &[p::READ, p::FILTER, p::NEAR, p::META, p::TAG],
         list::<CatalogService<'_>>(),
     ),

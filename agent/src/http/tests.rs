@@ -1,6 +1,7 @@
 //! Whole calls against a small world: the text of a request in, the text of its answer out.
 
 mod autopilot;
+mod catalog;
 mod connect;
 mod locks;
 mod prepared;
@@ -599,6 +600,14 @@ fn mistakes_are_answered_in_consuls_words() {
         ("GET /v1/kv/a?stale&consistent", "400 Cannot specify ?stale with ?consistent, conflicting semantics."),
         ("GET /v1/kv/a?cached&consistent", "400 Cannot specify ?cached with ?consistent, conflicting semantics."),
         ("GET /v1/kv/a?dc=other", "500 No path to datacenter"),
+        ("GET /v1/kv/a?ns=x", "400 Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature"),
+        (
+            "GET /v1/catalog/nodes?partition=x",
+            "400 Invalid query parameter: \"partition\" - Partitions are a Consul Enterprise feature",
+        ),
+        ("GET /v1/kv/a?ns=default&partition=Default", "404 "),
+        ("GET /v1/health/service/web?peer=x", "200 []"),
+        ("GET /v1/catalog/service/web?peer=x&pretty", "200 []\n"),
         ("GET /v1/status/leader?dc=other", "500 No path to datacenter"),
         ("PUT /v1/catalog/deregister\n{\"Datacenter\":\"other\",\"Node\":\"n\"}", "500 No path to datacenter"),
         ("GET /v1/health/service/web?filter=a", filters),
@@ -657,6 +666,12 @@ fn mistakes_are_answered_in_consuls_words() {
     assert_eq!(header(&world.ask("OPTIONS /v1/agent/self"), "allow"), Some("OPTIONS,GET"));
     world.facts.ui = true;
     assert_eq!(header(&world.ask("GET /"), "location"), Some("/ui/"));
+    let elsewhere = world.ask("GET /v1//kv/a/../b%2F%2Fc?recurse&separator=/");
+    assert_eq!(elsewhere.status, 301);
+    assert_eq!(header(&elsewhere, "location"), Some("/v1/kv/b%2F%2Fc?recurse=&separator=%2F"));
+    check("PUT //v1/agent/leave", world, "301 ");
+    check("PUT /v1/kv/%2Flead\n1", world, "200 true");
+    assert!(world.view.store.key("/lead").is_some());
     let cached = Call { cache_control: "max-age=x".to_owned(), ..call("GET /v1/catalog/nodes") };
     assert_eq!(world.plan(&cached), Plan::Answer(Reply::text(400, "Invalid Cache-Control header.")));
 }
@@ -699,9 +714,10 @@ fn refusals_have_consuls_words_and_codes() {
 fn every_route_is_reached_by_its_own_pattern() {
     let facts = Facts { block_endpoints: Vec::new(), ..facts() };
     for route in super::route::ROUTES {
-        let call = call(&format!("{} {}", route.method.as_str(), route.pattern.path("")));
+        let call = call(&format!("{} {}", route.method.as_str(), route.pattern.path("x")));
+        let id = if route.pattern.id().is_some() { "x" } else { "" };
         match super::route::find(&facts, &call) {
-            super::route::Found::Route(found, rest) => assert_eq!((found.pattern, &*rest), (route.pattern, "")),
+            super::route::Found::Route(found, rest) => assert_eq!((found.pattern, &*rest), (route.pattern, id)),
             super::route::Found::Answer(reply) => panic!("{}: {}", route.pattern.template(), shown(&reply)),
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn template(bytes: &[u8]) -> Verdict {
     let mut line = || lines.next().unwrap_or_default();
     let (regexp, name, string) = (line(), line(), line());
     let service = ServiceQuery { service: string.clone(), tags: vec![string], ..ServiceQuery::default() };
-    let template = Some(Template { regexp, remove_empty_tags: true });
+    let template = Template { prefix_match: true, regexp, remove_empty_tags: true };
     let query = PreparedQuery { id: SESSION, template, service, ..PreparedQuery::default() };
     let (own, other) = (query.rendered(""), query.rendered(&name));
     assert_eq!(own.as_ref().err(), other.as_ref().err(), "the same fault whatever the name");
@@ -155,7 +155,7 @@ fn prepared(id: u128) -> Box<PreparedQuery> {
         id: Uuid::from_u128(id),
         name: "geo-".to_owned(),
         session: Some(SESSION),
-        template: Some(Template { regexp: "^geo-(.*)$".to_owned(), remove_empty_tags: true }),
+        template: Template { prefix_match: true, regexp: "^geo-(.*)$".to_owned(), remove_empty_tags: true },
         service: ServiceQuery {
             service: "${match(1)}".to_owned(),
             tags: vec!["!b".to_owned()],

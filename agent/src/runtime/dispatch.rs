@@ -305,7 +305,7 @@ impl Dispatcher {
             Plan::Certify(request) => self.certify(&request, &view),
             // It leads by now: the next try will see it.
             Plan::Leader => Attempt::Unserved(Unserved::NoLeader),
-            Plan::Read(read) => self.read(view, read, way.deadline).await,
+            Plan::Read(read) => self.read(view, read, way).await,
             Plan::Write(command, how) => self.propose(way, command, how).await,
         }
     }
@@ -427,13 +427,13 @@ impl Dispatcher {
     }
 
     /// Answers a read here, once it is fresh enough, waiting if it blocks.
-    async fn read(&self, view: Arc<View>, read: Read, deadline: Instant) -> Attempt<Reply> {
+    async fn read(&self, view: Arc<View>, read: Read, way: &Way<'_>) -> Attempt<Reply> {
         self.handle.meter.count(Event::RpcQuery, 1);
-        let view = match self.trusted(view, read.consistency, deadline).await {
+        let view = match self.trusted(view, read.consistency, way.deadline).await {
             Ok(view) => view,
             Err(why) => return Attempt::Unserved(why),
         };
-        let found = match read.blocking {
+        let (found, kept) = match read.blocking {
             Some(blocking) => {
                 let _counted = self.handle.meter.blocks();
                 let jitter = self.dice().span(blocking.wait / 16);
@@ -446,7 +446,7 @@ impl Dispatcher {
                         }
                         // The hub learns of a view before its readers do: what is asked next must not be read in an older one.
                         self.reach(found.view.applied).await;
-                        found
+                        (found, false)
                     }
                     Err(Unheard::Full(full)) => return Attempt::Done(Reply::text(429, full.to_string())),
                     Err(Unheard::Stopped) => return Attempt::Unserved(Unserved::Unreachable),
@@ -455,33 +455,37 @@ impl Dispatcher {
             None => self.find(&view, &read),
         };
         let freshness = Freshness::of(&found.view, clock::now());
-        Attempt::Done(answer::read_reply(&read, found.index, &found.encoded, freshness))
+        let reply = answer::read_reply(&read, found.index, &found.encoded, freshness);
+        Attempt::Done(match way.call.params.has("cached") {
+            true => answer::cached(reply, &read.subject, kept),
+            false => reply,
+        })
     }
 
-    /// Evaluates and encodes, or finds it done already for the same state.
-    fn find(&self, view: &Arc<View>, read: &Read) -> Found {
+    /// Evaluates and encodes, or finds it done already for the same state; and which of both.
+    fn find(&self, view: &Arc<View>, read: &Read) -> (Found, bool) {
         let (local, datacenter) = (self.handle.local.load(), &self.handle.facts.datacenter);
         let found = |subject: &Subject| hub::find(view, &local, subject, &read.encoding, datacenter);
         let query = match &read.subject {
             Subject::Catalog(Query::Execute(execution)) => {
                 // Each gets an order of his own, so that not all turn to the same instance.
                 let seed = self.dice().number();
-                return found(&Subject::Catalog(Query::Execute(Execution { seed, ..execution.clone() })));
+                return (found(&Subject::Catalog(Query::Execute(Execution { seed, ..execution.clone() }))), false);
             }
             Subject::Catalog(query) => query,
-            Subject::Events { name: _ } | Subject::Service { id: _ } => return found(&read.subject),
+            Subject::Events { name: _ } | Subject::Service { id: _ } => return (found(&read.subject), false),
         };
         let key = (query.clone(), read.encoding.clone());
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             recent.turn_to(view);
             if let Some(found) = recent.found.get(&key) {
-                return Found { view: Arc::clone(view), ..found.clone() };
+                return (Found { view: Arc::clone(view), ..found.clone() }, true);
             }
         }
         let found = hub::find(view, &local, &read.subject, &read.encoding, datacenter);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(key, &found);
-        found
+        (found, false)
     }
 
     /// A view that is as fresh as asked for: this one, or a newer one after a quorum was asked.

@@ -9,7 +9,9 @@ use super::tags::ServerTags;
 use crate::gossip::{Member, MemberStatus};
 use crate::time::Instant;
 use lictor_catalog::model::{CheckId, NodeName, SERF_HEALTH, Weights, folded};
-use lictor_catalog::{Check, Command, Deregister, Node, Query, Register, Rows, Service, Status, Store};
+use lictor_catalog::{
+    Check, Command, Deregister, Node, Query, Register, Rows, Service, Status, Store, Txn, TxnOp, TxnPut,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
@@ -104,13 +106,10 @@ fn member_wish(member: &Member, store: &Store, me: Uuid, living: &BTreeSet<Uuid>
     }
 }
 
+/// In a transaction, which a node that was deregistered meanwhile does not come back by.
 fn health_write(node: &NodeName, status: Status) -> Command {
-    Command::Register(Box::new(Register {
-        node: Node { name: node.clone(), ..Node::default() },
-        skip_node_update: true,
-        service: None,
-        checks: vec![health(node, status)],
-    }))
+    let put = TxnPut::Check(Box::new(health(node, status)));
+    Command::Txn(Txn { fence: None, ops: vec![TxnOp::Put(put, None)] })
 }
 
 fn health(node: &NodeName, status: Status) -> Check {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// A prepared query. With a template it stands for every name that begins with its own.
+/// A prepared query. A template stands for every name that begins with its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreparedQuery {
     /// Drawn by the leader.
@@ -17,7 +17,7 @@ pub struct PreparedQuery {
     /// With whose rights it is carried out; empty: with those of whoever asks.
     pub token: String,
     /// The strings of `service` are filled in from the name that is asked for.
-    pub template: Option<Template>,
+    pub template: Template,
     /// What is looked up.
     pub service: ServiceQuery,
     /// How long a DNS answer may be kept; empty: as long as any answer about the service.
@@ -31,11 +31,19 @@ pub struct PreparedQuery {
 impl PreparedQuery {
     /// Bytes of a name that is looked for at most; DNS cannot ask for longer ones than a quarter of it.
     pub const NAME_MAX: usize = 1024;
+
+    /// Whether it stands for every name that begins with its own.
+    #[must_use]
+    pub const fn is_template(&self) -> bool {
+        self.template.prefix_match
+    }
 }
 
-/// How a query's strings are filled in (`name_prefix_match`, the one type there is).
+/// How a query's strings are filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
+    /// Of the one type there is, `name_prefix_match`. Without a type nothing is filled in, and the rest is only shown again.
+    pub prefix_match: bool,
     /// Matched against the whole name that is asked for, for `${match(N)}`; empty for none.
     pub regexp: String,
     /// Tags that come out empty are left out, not required.

@@ -59,7 +59,10 @@ impl PreparedQuery {
     /// [`BadTemplate`].
     pub fn rendered(&self, name: &str) -> Result<Self, BadTemplate> {
         let mut query = self.clone();
-        let Some(template) = &self.template else { return Ok(query) };
+        if !self.is_template() {
+            return Ok(query);
+        }
+        let template = &self.template;
         let words = Words::new(template, &self.name, name)?;
         for (path, text) in strings(&mut query.service) {
             let filled = words.fill(text).map_err(|bad| bad.at(text, path))?;
@@ -194,10 +197,10 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let template = Template { regexp: "^geo-(.*?)-([^-]+)(x)?$".to_owned(), remove_empty_tags: true };
+        let template =
+            Template { prefix_match: true, regexp: "^geo-(.*?)-([^-]+)(x)?$".to_owned(), remove_empty_tags: true };
         let service = ServiceQuery { service: text.to_owned(), ..ServiceQuery::default() };
-        let query =
-            PreparedQuery { name: "Geo-".to_owned(), template: Some(template), service, ..PreparedQuery::default() };
+        let query = PreparedQuery { name: "Geo-".to_owned(), template, service, ..PreparedQuery::default() };
         let found = match query.rendered("geo-db-v1") {
             Ok(query) => query.service.service,
             Err(bad) => bad.to_string(),
@@ -224,7 +227,7 @@ mod tests {
         let word = || "${name.suffix}".to_owned();
         let mut query = PreparedQuery {
             name: "p-".to_owned(),
-            template: Some(Template { regexp: String::new(), remove_empty_tags: true }),
+            template: Template { prefix_match: true, regexp: String::new(), remove_empty_tags: true },
             ..PreparedQuery::default()
         };
         query.service = ServiceQuery {
@@ -242,11 +245,12 @@ mod tests {
         assert_eq!((&*service.ignore_checks[0], &*service.failover.datacenters[0]), ("x", "x"));
         assert_eq!(service.node_meta["${name.suffix}"], "x", "keys stay as they are");
         assert_eq!(service.service_meta["k"], "x");
-        query.template = Some(Template { regexp: "(".to_owned(), remove_empty_tags: false });
+        query.template = Template { prefix_match: true, regexp: "(".to_owned(), remove_empty_tags: false };
         assert!(query.rendered("p-x").expect_err("no expression").to_string().starts_with("Bad Regexp: "));
-        query.template = Some(Template { regexp: "((a{999}){999}){999}".to_owned(), remove_empty_tags: false });
+        query.template =
+            Template { prefix_match: true, regexp: "((a{999}){999}){999}".to_owned(), remove_empty_tags: false };
         assert!(query.rendered("p-x").expect_err("too large").to_string().starts_with("Bad Regexp: "));
-        query.template = None;
+        query.template = Template::default();
         assert_eq!(query.rendered("p-x").expect("no template").service.service, "${name.suffix}");
     }
 }

@@ -1,30 +1,25 @@
 //! Reads of checks, and of services with their checks.
 
 use super::services::{rows, service_index};
-use super::{Instance, may_read, may_read_instance, meta_match, tags_match};
+use super::{Instance, Wanted, may_read, may_read_instance, meta_match};
 use crate::acl::Authorizer;
 use crate::model::{Check, Index, Node, Service, Status, folded};
 use crate::store::Store;
 use std::sync::Arc;
 
-/// What `health/service` asks beyond the name.
-pub(super) struct Wanted<'a> {
-    pub(super) tags: &'a [String],
-    pub(super) meta: &'a [(String, String)],
-    pub(super) passing: bool,
-}
-
-pub(super) fn service(store: &Store, name: &str, wanted: &Wanted<'_>, may: &dyn Authorizer) -> (Index, Vec<Instance>) {
+pub(super) fn service(
+    store: &Store,
+    name: &str,
+    wanted: &Wanted<'_>,
+    only_passing: bool,
+    may: &dyn Authorizer,
+) -> (Index, Vec<Instance>) {
     let index = service_index(store, name, true);
     let passing = |instance: &Instance| instance.checks.iter().all(|check| check.status == Status::Passing);
     let found = rows(store, &folded(name))
-        .filter(|(node, service)| {
-            tags_match(&service.tags, wanted.tags)
-                && meta_match(&node.meta, wanted.meta)
-                && may_read_instance(may, service)
-        })
+        .filter(|(node, service)| wanted.is(node, service) && may_read_instance(may, service))
         .map(|(node, service)| instance(store, node, service))
-        .filter(|instance| !wanted.passing || passing(instance))
+        .filter(|instance| !only_passing || passing(instance))
         .collect();
     (index, found)
 }

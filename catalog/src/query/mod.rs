@@ -53,6 +53,8 @@ pub enum Query {
     ServiceNodes {
         /// The name.
         name: String,
+        /// Only those that speak the mesh's protocol themselves.
+        native: bool,
         /// What the instances must be tagged with.
         tags: Vec<String>,
         /// What the nodes' meta must say.
@@ -62,6 +64,8 @@ pub enum Query {
     HealthService {
         /// The name.
         name: String,
+        /// Only those that speak the mesh's protocol themselves.
+        native: bool,
         /// What the instances must be tagged with.
         tags: Vec<String>,
         /// What the nodes' meta must say.
@@ -208,12 +212,13 @@ impl Query {
             Self::Node { name } => with(nodes::node(store, name, may), Rows::Node),
             Self::Dump { node: None } => with(dump::all(store, may), Rows::Dump),
             Self::Dump { node: Some(name) } => with(dump::one(store, name, may), Rows::Dump),
-            Self::ServiceNodes { name, tags, meta } => {
-                with(services::instances(store, name, tags, meta, may), Rows::Instances)
+            Self::ServiceNodes { name, native, tags, meta } => {
+                let wanted = Wanted { native: *native, tags, meta };
+                with(services::instances(store, name, &wanted, may), Rows::Instances)
             }
-            Self::HealthService { name, tags, meta, passing } => {
-                let wanted = health::Wanted { tags, meta, passing: *passing };
-                with(health::service(store, name, &wanted, may), Rows::Instances)
+            Self::HealthService { name, native, tags, meta, passing } => {
+                let wanted = Wanted { native: *native, tags, meta };
+                with(health::service(store, name, &wanted, *passing, may), Rows::Instances)
             }
             Self::HealthNode { name } => with(nodes::checks(store, name, may), Rows::Checks),
             Self::HealthChecks { service, meta } => with(health::checks(store, service, meta, may), Rows::Checks),
@@ -247,7 +252,9 @@ impl Query {
     pub fn shows_what_it_watches(&self) -> bool {
         match self {
             Self::Nodes { meta } | Self::Services { meta } | Self::HealthState { state: None, meta } => meta.is_empty(),
-            Self::HealthService { name: _, tags, meta, passing } => tags.is_empty() && meta.is_empty() && !passing,
+            Self::HealthService { name: _, native, tags, meta, passing } => {
+                !native && tags.is_empty() && meta.is_empty() && !passing
+            }
             Self::Coordinates | Self::KvGet { .. } | Self::KvList { .. } => true,
             _ => false,
         }
@@ -313,7 +320,24 @@ fn with<T>((index, rows): (Index, T), shape: impl FnOnce(T) -> Rows) -> (Index, 
     (index, shape(rows))
 }
 
-fn meta_match(meta: &BTreeMap<String, String>, wanted: &[(String, String)]) -> bool {
+/// What instances of a service are asked for beyond its name.
+struct Wanted<'a> {
+    native: bool,
+    tags: &'a [String],
+    meta: &'a [(String, String)],
+}
+
+impl Wanted<'_> {
+    fn is(&self, node: &Node, service: &Service) -> bool {
+        (service.connect.native || !self.native)
+            && tags_match(&service.tags, self.tags)
+            && meta_match(&node.meta, self.meta)
+    }
+}
+
+/// Whether a node's meta says all of this.
+#[must_use]
+pub fn meta_match(meta: &BTreeMap<String, String>, wanted: &[(String, String)]) -> bool {
     wanted.iter().all(|(key, value)| meta.get(key) == Some(value))
 }
 

@@ -1,6 +1,6 @@
 //! Reads of services without their health.
 
-use super::{Instance, may_read_instance, meta_match, tags_match};
+use super::{Instance, Wanted, may_read_instance, meta_match};
 use crate::acl::Authorizer;
 use crate::model::{Index, Node, Service, folded};
 use crate::store::Store;
@@ -39,15 +39,12 @@ pub(super) fn names(store: &Store, meta: &[(String, String)], may: &dyn Authoriz
 pub(super) fn instances(
     store: &Store,
     name: &str,
-    tags: &[String],
-    meta: &[(String, String)],
+    wanted: &Wanted<'_>,
     may: &dyn Authorizer,
 ) -> (Index, Vec<Instance>) {
     let index = service_index(store, name, false);
     let found = rows(store, &folded(name))
-        .filter(|(node, service)| {
-            tags_match(&service.tags, tags) && meta_match(&node.meta, meta) && may_read_instance(may, service)
-        })
+        .filter(|(node, service)| wanted.is(node, service) && may_read_instance(may, service))
         .map(|(node, service)| Instance { node: Arc::clone(node), service: Arc::clone(service), checks: Vec::new() })
         .collect();
     (index, found)

@@ -21,7 +21,7 @@ pub(crate) struct Prepared {
 
 /// The name it is found by, if it is found by name at all.
 fn key(query: &PreparedQuery) -> Option<Arc<str>> {
-    let known = !query.name.is_empty() || query.template.is_some();
+    let known = !query.name.is_empty() || query.is_template();
     known.then(|| Arc::from(&*folded(&query.name)))
 }
 
@@ -46,14 +46,13 @@ impl Prepared {
     /// name is the longest that `name` begins with.
     pub(crate) fn resolve(&self, name: &str) -> Option<&Arc<PreparedQuery>> {
         if let Some(query) = hyphenated(name).and_then(|id| self.rows.get(&id)) {
-            return Some(query).filter(|query| query.template.is_none());
+            return Some(query).filter(|query| !query.is_template());
         }
         if name.is_empty() || name.len() > PreparedQuery::NAME_MAX {
             return None;
         }
         let name = folded(name);
-        let template =
-            |end: usize| name.get(..end).and_then(|prefix| self.named(prefix)).filter(|q| q.template.is_some());
+        let template = |end: usize| name.get(..end).and_then(|prefix| self.named(prefix)).filter(|q| q.is_template());
         self.named(&name).or_else(|| (0..name.len()).rev().find_map(template))
     }
 

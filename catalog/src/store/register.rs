@@ -36,12 +36,8 @@ impl Store {
         let key = folded(&register.node.name);
         let existing = self.nodes.get(&key).map(|row| &row.node);
         let mut renamed = None;
-        match existing {
-            Some(_) if register.skip_node_update => {}
-            None if register.skip_node_update && register.node.address.is_empty() => {
-                return Err(Refusal::MissingNode { node: register.node.name.clone() });
-            }
-            _ => renamed = self.admit_id(&register.node, existing)?,
+        if existing.is_none() || !register.skip_node_update {
+            renamed = self.admit_id(&register.node, existing)?;
         }
         for check in register.checks.iter().filter(|check| !check.service_id.is_empty()) {
             let id = folded(&check.service_id);

@@ -2,7 +2,7 @@
 //! that all are undone when one fails, and that each says what it found.
 
 use super::apply::Change;
-use super::{Outcome, Store};
+use super::{Outcome, Refusal, Store};
 use crate::command::{Deregister, KvCommand, Register};
 use crate::model::{Index, Node};
 use crate::txn::{Txn, TxnFailure, TxnFault, TxnLook, TxnOp, TxnPut, TxnResult, TxnRow, TxnThing};
@@ -30,6 +30,10 @@ impl Store {
                 let thing = subject(put);
                 if index.is_some_and(|index| self.index_of(&thing).unwrap_or_default() != index) {
                     return Err(TxnFault::StaleSet(thing));
+                }
+                let node = &register.node.name;
+                if register.skip_node_update && self.node(node).is_none() {
+                    return Err(TxnFault::Refused(Refusal::MissingNode { node: node.clone() }));
                 }
                 self.register(&register, change).map_err(TxnFault::Refused)?;
                 Ok(self.row(&thing).into_iter().collect())

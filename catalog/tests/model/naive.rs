@@ -115,9 +115,6 @@ impl Naive {
         let before = self.clone();
         let key = fold(&register.node.name);
         let existing = before.nodes.get(&key);
-        if register.skip_node_update && existing.is_none() && register.node.address.is_empty() {
-            return Err(Refusal::MissingNode { node: register.node.name.clone() });
-        }
         if !(register.skip_node_update && existing.is_some()) {
             self.settle_id(register, &key)?;
             let mut node = register.node.clone();
@@ -293,7 +290,7 @@ impl Naive {
             }
         };
         let name = query.name.clone();
-        let found_by_name = |query: &PreparedQuery| query.template.is_some() || !query.name.is_empty();
+        let found_by_name = |query: &PreparedQuery| query.is_template() || !query.name.is_empty();
         let same = |other: &&PreparedQuery| {
             other.id != query.id && found_by_name(query) && found_by_name(other) && fold(&other.name) == fold(&name)
         };
@@ -319,14 +316,14 @@ impl Naive {
     /// By id, by name, or by the template with the longest name that this one begins with.
     fn resolve(&self, name: &str) -> Option<PreparedQuery> {
         if let Some(query) = self.prepared.values().find(|query| query.id.to_string() == fold(name)) {
-            return query.template.is_none().then(|| query.clone());
+            return (!query.is_template()).then(|| query.clone());
         }
         let named = |query: &&PreparedQuery| !query.name.is_empty() && fold(&query.name) == fold(name);
-        let begins = |query: &&PreparedQuery| query.template.is_some() && fold(name).starts_with(&fold(&query.name));
+        let begins = |query: &&PreparedQuery| query.is_template() && fold(name).starts_with(&fold(&query.name));
         let longest = || self.prepared.values().filter(begins).max_by_key(|query| query.name.len());
         let found = self.prepared.values().find(named).or_else(longest).filter(|_| !name.is_empty())?;
         let mut query = found.clone();
-        if query.template.is_some() {
+        if query.is_template() {
             query.service.service = query.service.service.replace("${name.full}", name);
         }
         Some(query)
@@ -335,7 +332,7 @@ impl Naive {
     /// In no order: instances stand as they do everywhere.
     pub(crate) fn execute(&self, name: &str) -> Option<Executed> {
         let query = self.resolve(name)?;
-        let mut instances = self.instances(&query.service.service, &[], &[]);
+        let mut instances = self.instances(&query.service.service, false, &[], &[]);
         instances.retain(|instance| {
             let tagged = |tag: &String| instance.service.tags.contains(tag);
             let asked = query.service.tags.iter().all(|tag| match tag.strip_prefix('!') {
@@ -442,9 +439,10 @@ impl Naive {
         self.kv.insert(key.to_owned(), entry.into());
     }
 
-    fn instances(&self, name: &str, tags: &[String], meta: &[(String, String)]) -> Vec<Instance> {
+    fn instances(&self, name: &str, native: bool, tags: &[String], meta: &[(String, String)]) -> Vec<Instance> {
         let wanted = |service: &&Service| {
             fold(&service.name) == fold(name)
+                && (service.connect.native || !native)
                 && tags.iter().all(|tag| service.tags.contains(tag))
                 && self.has_meta(&service.node, meta)
         };
@@ -521,12 +519,12 @@ impl Naive {
                 };
                 Rows::Dump(wanted.map(dump).collect())
             }
-            Query::ServiceNodes { name, tags, meta } => {
-                let instances = self.instances(name, tags, meta).into_iter();
+            Query::ServiceNodes { name, native, tags, meta } => {
+                let instances = self.instances(name, *native, tags, meta).into_iter();
                 Rows::Instances(instances.map(|instance| Instance { checks: Vec::new(), ..instance }).collect())
             }
-            Query::HealthService { name, tags, meta, passing } => {
-                let mut instances = self.instances(name, tags, meta);
+            Query::HealthService { name, native, tags, meta, passing } => {
+                let mut instances = self.instances(name, *native, tags, meta);
                 instances.retain(|i| !passing || i.checks.iter().all(|check| check.status == Status::Passing));
                 Rows::Instances(instances)
             }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use lictor_catalog::command::{Command, Deregister, Entry, KvCommand, PreparedCommand, Register, SessionCommand};
 use lictor_catalog::model::{
-    Behavior, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Signing, Template,
-    Ttl,
+    Behavior, Connect, Node, NodeName, Sequencer, Service, ServiceCheck, ServiceId, ServiceQuery, Session, Signing,
+    Template, Ttl,
 };
 use lictor_catalog::{Authority, Check, Coordinate, Index, NodeCoordinate, PreparedQuery, Query, Status};
 use lictor_catalog::{Txn, TxnLook, TxnOp, TxnPut};
@@ -42,11 +42,12 @@ fn node() -> impl Strategy<Value = Node> {
 }
 
 fn service() -> impl Strategy<Value = Service> {
-    (select(SERVICES), select(IDS), tags(), 0u16..2).prop_map(|(name, id, tags, port)| Service {
+    (select(SERVICES), select(IDS), tags(), 0u16..2, any::<bool>()).prop_map(|(name, id, tags, port, native)| Service {
         name: name.into(),
         id: id.into(),
         tags,
         port,
+        connect: Connect { native },
         address: "10.0.0.1".to_owned(),
         ..Service::default()
     })
@@ -145,7 +146,7 @@ fn prepared() -> impl Strategy<Value = PreparedQuery> {
                 id,
                 name: name.to_owned(),
                 session,
-                template: template.then(Template::default),
+                template: Template { prefix_match: template, ..Template::default() },
                 service: ServiceQuery {
                     service: service.to_owned(),
                     tags: strings(tags),
@@ -301,9 +302,15 @@ pub(crate) fn queries() -> Vec<Query> {
             let v1 = vec!["v1".to_owned()];
             let service = name.clone();
             queries.extend([
-                Query::ServiceNodes { name: name.clone(), tags: vec![], meta: meta.clone() },
-                Query::HealthService { name: name.clone(), tags: vec![], meta: meta.clone(), passing: false },
-                Query::HealthService { name, tags: v1, meta: meta.clone(), passing: true },
+                Query::ServiceNodes { name: name.clone(), native: false, tags: vec![], meta: meta.clone() },
+                Query::HealthService {
+                    name: name.clone(),
+                    native: false,
+                    tags: vec![],
+                    meta: meta.clone(),
+                    passing: false,
+                },
+                Query::HealthService { name, native: true, tags: v1, meta: meta.clone(), passing: true },
                 Query::HealthChecks { service, meta: meta.clone() },
             ]);
         }

@@ -48,7 +48,9 @@ fn tags(words: &[&str]) -> Vec<String> {
 fn query(index: Index, name: &str, service: &str, words: &[&str]) -> PreparedQuery {
     let option = |name: &str| options(words, name).into_iter().next();
     let ttl = option("ttl").map(|text| Ttl { span: Duration::from_secs(text.parse().expect("seconds")), text });
-    let template = option("template").map(|regexp| Template { regexp, remove_empty_tags: true });
+    let template = option("template")
+        .map(|regexp| Template { prefix_match: true, regexp, remove_empty_tags: true })
+        .unwrap_or_default();
     let near = option("near").unwrap_or_default();
     PreparedQuery {
         id: Uuid::from_u128(index.0.into()),

@@ -13,6 +13,7 @@ use error::{causes, failure};
 use options::{read_file, renamed};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Longer than an agent holds a call without a leader, and than a leave may take.
@@ -26,9 +27,14 @@ pub(crate) const BODY_MAX: usize = 256 << 20;
 /// Everything but what a path's segment may hold; `/` too stays as it is, for keys.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-/// Keeps `/`, escapes the rest.
+/// Keeps `/`, escapes the rest; and of a key also what an agent would clean away: repeated slashes, `.` and `..`.
 pub(crate) fn escape(path: &str) -> String {
-    utf8_percent_encode(path, PATH).to_string()
+    let escaped = path.split_inclusive('/').map(|segment| match segment {
+        "/" => "%2F".into(),
+        "." | ".." | "./" | "../" => Cow::Owned(segment.replace('.', "%2E")),
+        segment => Cow::from(utf8_percent_encode(segment, PATH)),
+    });
+    escaped.collect()
 }
 
 /// Status and body of an answer.

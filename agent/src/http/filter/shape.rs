@@ -203,7 +203,7 @@ pub const NODE_DUMP: Fields = &[
     ("TaggedAddresses", TEXTS),
 ];
 
-/// `catalog/service`.
+/// `catalog/service`, and the instances that `catalog/services` names.
 pub const CATALOG_SERVICE: Fields = &[
     ("Address", Text),
     ("Datacenter", Text),
@@ -226,9 +226,6 @@ pub const CATALOG_SERVICE: Fields = &[
     ("ServiceWeights", WEIGHTS),
     ("TaggedAddresses", TEXTS),
 ];
-
-/// `catalog/services`: what is left of the instances there.
-pub const SERVICE_NAME: Fields = &[("ServiceName", Text), ("ServiceTags", Texts)];
 
 /// `health/service`, and `internal/ui/services`: the instances.
 pub const HEALTH: Fields = &[("Checks", Rows(CHECK)), ("Node", Record(NODE)), ("Service", Record(SERVICE))];

@@ -130,8 +130,11 @@ const CONSISTENT: Param =
     Param::new("consistent", Flag, "The leader asks a majority before it answers. Not with `stale`.");
 const MAX_STALE: Param =
     Param::new("max_stale", Span, "As `stale`, but what is older than this is asked of the leader.").refused(400);
-const CACHED: Param =
-    Param::new("cached", Flag, "The agent may answer from a cache. It has none. Not with `consistent`.");
+const CACHED: Param = Param::new(
+    "cached",
+    Flag,
+    "Say by `X-Cache` whether an equal question was answered in this state. Not with `consistent`.",
+);
 const INDEX: Param = Param::new(
     "index",
     Number,

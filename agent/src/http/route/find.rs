@@ -3,6 +3,7 @@
 use super::{Body, Pattern, ROUTES, Route};
 use crate::http::answer;
 use crate::http::call::{Call, Method, Reply};
+use crate::http::params::Params;
 use crate::view::Facts;
 use std::borrow::Cow;
 
@@ -25,8 +26,18 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
     if !printable(&decoded) {
         return Found::Answer(Reply::empty(400));
     }
+    if let Cow::Owned(clean) = clean(path) {
+        let query = if call.params == Params::default() { String::new() } else { format!("?{}", call.params.encode()) };
+        return Found::Answer(Reply::empty(301).with("location", clean + &query));
+    }
     if facts.block_endpoints.iter().any(|prefix| path.starts_with(prefix.as_str())) {
         return Found::Answer(Reply::text(403, "Endpoint is blocked by agent configuration"));
+    }
+    for (name, what) in [("ns", "Namespaces"), ("partition", "Partitions")] {
+        if call.params.get(name).is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("default")) {
+            let text = format!("Invalid query parameter: \"{name}\" - {what} are a Consul Enterprise feature");
+            return Found::Answer(Reply::text(400, text));
+        }
     }
     let Some((pattern, id)) = best(path) else { return Found::Answer(unknown(facts, path)) };
     let mut methods = ROUTES.iter().filter(|route| route.pattern == pattern);
@@ -70,6 +81,30 @@ fn unknown(facts: &Facts, path: &str) -> Reply {
     answer::not_found(path)
 }
 
+/// The path without what says nothing in it: repeated slashes, and segments `.` and `..` with what they take back. Go's servers
+/// send clients there. What is part of a key is percent-encoded: `/v1/kv/a%2F%2Fb`, `/v1/kv/%2E`.
+fn clean(path: &str) -> Cow<'_, str> {
+    let says_all = |segment: &str| !matches!(segment, "" | "." | "..");
+    let Some((segments, last)) = path.strip_prefix('/').map(|rest| rest.rsplit_once('/').unwrap_or(("", rest))) else {
+        return Cow::Borrowed(path);
+    };
+    let is_clean = (segments.is_empty() || segments.split('/').all(says_all)) && (last.is_empty() || says_all(last));
+    if is_clean && (path == "/" || !path.starts_with("//")) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    // As in Go, only a slash at the very end stays.
+    let end = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
+    Cow::Owned(format!("/{}{end}", kept.join("/")))
+}
+
 fn decode(path: &str) -> Option<Cow<'_, str>> {
     let bytes = path.as_bytes();
     let hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
@@ -87,4 +122,32 @@ fn printable(path: &str) -> bool {
         // Rust's own table decides the rest. A mark is escaped only when it stands first, so something stands before it.
         c => !String::from_iter(['x', c]).escape_debug().any(|shown| shown == '\\'),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_cleans_them() {
+        for (path, expected) in [
+            ("//v1/kv/x", "/v1/kv/x"),
+            ("/v1//catalog//nodes", "/v1/catalog/nodes"),
+            ("/v1/kv/a/../b", "/v1/kv/b"),
+            ("/v1/kv/./b/", "/v1/kv/b/"),
+            ("/v1/kv//lead2", "/v1/kv/lead2"),
+            ("/v1/kv/a//", "/v1/kv/a/"),
+            ("/v1/kv/a/..", "/v1/kv"),
+            ("/../../etc", "/etc"),
+            ("//", "/"),
+            ("/..", "/"),
+        ] {
+            assert_eq!(clean(path), expected, "{path}");
+            assert!(matches!(clean(path), Cow::Owned(_)), "{path}");
+            assert!(matches!(clean(expected), Cow::Borrowed(_)), "{expected} is clean");
+        }
+        for path in ["/", "/v1/kv/", "/v1/kv/a%2F%2Fb", "/v1/kv/%2E%2E/b", "/v1/kv/.../..a/b..", "*", ""] {
+            assert!(matches!(clean(path), Cow::Borrowed(_)), "{path}");
+        }
+    }
 }

@@ -39,10 +39,10 @@ fn a_query_is_written_shown_changed_and_deleted() {
     for path in ["query", &format!("query/{FIRST}")] {
         check(&format!("GET /v1/{path}"), world, &one);
     }
-    let body = r#"{"ID":"ignored","name":"my-web","Token":"t","Template":null,"Service":{"service":"db","failover":{"NearestN":3,"Datacenters":["dc2","dc3"],"Targets":[]},"OnlyPassing":true,"IgnoreCheckIDs":["c"],"Near":"_agent","Tags":["a","!b"],"NodeMeta":{"consul-k":"v"},"ServiceMeta":{"x":"y"},"Connect":true},"DNS":{"TTL":"60s"}}"#;
+    let body = r#"{"ID":"ignored","name":"my-web","Token":"t","Template":{"RemoveEmptyTags":true,"Regexp":"x"},"Service":{"service":"db","failover":{"NearestN":3,"Datacenters":["dc2","dc3"],"Targets":[]},"OnlyPassing":true,"IgnoreCheckIDs":["c"],"Near":"_agent","Tags":["a","!b"],"NodeMeta":{"consul-k":"v"},"ServiceMeta":{"x":"y"},"Connect":true},"DNS":{"TTL":"60s"}}"#;
     check(&format!("PUT /v1/query/{FIRST}\n{body}"), world, "200 ");
     let full = format!(
-        r#"200 [{{"ID":"{FIRST}","Name":"my-web","Session":"","Token":"t","Template":{NO_TEMPLATE},"Service":{{"Service":"db","Failover":{{"NearestN":3,"Datacenters":["dc2","dc3"],"Targets":null}},"OnlyPassing":true,"IgnoreCheckIDs":["c"],"Near":"_agent","Tags":["a","!b"],"NodeMeta":{{"consul-k":"v"}},"ServiceMeta":{{"x":"y"}},"Connect":true}},"DNS":{{"TTL":"60s"}},"CreateIndex":11,"ModifyIndex":12}}]"#
+        r#"200 [{{"ID":"{FIRST}","Name":"my-web","Session":"","Token":"t","Template":{{"Type":"","Regexp":"x","RemoveEmptyTags":true}},"Service":{{"Service":"db","Failover":{{"NearestN":3,"Datacenters":["dc2","dc3"],"Targets":null}},"OnlyPassing":true,"IgnoreCheckIDs":["c"],"Near":"_agent","Tags":["a","!b"],"NodeMeta":{{"consul-k":"v"}},"ServiceMeta":{{"x":"y"}},"Connect":true}},"DNS":{{"TTL":"60s"}},"CreateIndex":11,"ModifyIndex":12}}]"#
     );
     check("GET /v1/query", world, &full);
     check(&format!("PUT /v1/query/{FIRST}\n{body}"), world, "200 ");

@@ -1,7 +1,7 @@
 //! Prepared queries, and what they found.
 
 use super::rows::HealthEntry;
-use lictor_catalog::model::{Failover, FailoverTarget, ServiceQuery};
+use lictor_catalog::model::{Failover, FailoverTarget, ServiceQuery, Template};
 use lictor_catalog::{Executed, Instance, PreparedQuery};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -97,17 +97,14 @@ fn or_empty<S: Serializer>(session: &Option<Uuid>, serializer: S) -> Result<S::O
 impl<'a> From<&'a PreparedQuery> for WireQuery<'a> {
     fn from(query: &'a PreparedQuery) -> Self {
         let PreparedQuery { id, name, session, token, template, service, dns_ttl, create_index, modify_index } = query;
-        let template = template.as_ref().map(|template| WireTemplate {
-            r#type: "name_prefix_match",
-            regexp: &template.regexp,
-            remove_empty_tags: template.remove_empty_tags,
-        });
+        let Template { prefix_match, regexp, remove_empty_tags } = template;
+        let r#type = if *prefix_match { "name_prefix_match" } else { "" };
         Self {
             id: *id,
             name,
             session: *session,
             token,
-            template: template.unwrap_or(WireTemplate { r#type: "", regexp: "", remove_empty_tags: false }),
+            template: WireTemplate { r#type, regexp, remove_empty_tags: *remove_empty_tags },
             service: WireServiceQuery::from(service),
             dns: WireDns { ttl: &dns_ttl.text },
             create_index: create_index.0,

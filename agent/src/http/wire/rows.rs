@@ -12,8 +12,8 @@ use super::{Each, Encoded, go, gzip, txn, ui};
 use crate::http::call::{Encoding, Form};
 use crate::http::filter::Filter;
 use bytes::Bytes;
-use lictor_catalog::model::{Check, KvEntry, KvRow, Service};
-use lictor_catalog::query::Instance;
+use lictor_catalog::model::{Check, KvEntry, KvRow, Service, folded};
+use lictor_catalog::query::{Instance, NodeDump, meta_match};
 use lictor_catalog::{Query, Rows};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -43,6 +43,9 @@ pub fn encode(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str)
 
 fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> Encoded {
     let pretty = encoding.pretty;
+    if encoding.form == Form::Absent {
+        return Encoded::json(go::to_vec(&[(); 0], pretty, 8));
+    }
     let rows = match &encoding.filter {
         None => Cow::Borrowed(rows),
         Some(filter) => Cow::Owned(filtered(query, rows.clone(), filter, datacenter)),
@@ -66,7 +69,13 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
             }
         }
         Rows::Dump(nodes) if matches!(query, Query::Dump { node: Some(_) }) => return ui::node(nodes.first(), pretty),
-        Rows::Dump(nodes) => return ui::page(nodes, encoding, datacenter),
+        Rows::Dump(nodes) => match &encoding.form {
+            Form::Names { meta } => {
+                let names = names(nodes, meta, encoding.filter.as_deref(), datacenter);
+                go::to_vec(&names, pretty, names.len() * 64 + 2)
+            }
+            _ => return ui::page(nodes, encoding, datacenter),
+        },
         Rows::Instances(instances) if matches!(query, Query::HealthService { .. }) => {
             let capacity = instances.iter().map(|instance| (2 + instance.checks.len()) * ROW).sum();
             let shown = Each(instances.iter().map(|instance| HealthEntry::of(instance, datacenter)));
@@ -139,7 +148,6 @@ fn plain(query: &Query, rows: &Rows, encoding: &Encoding, datacenter: &str) -> E
 fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) -> Rows {
     match &mut rows {
         Rows::Nodes(nodes) => nodes.retain(|node| filter.keeps(&WireNode::of(node, datacenter))),
-        Rows::Services(services) => services.retain(|name, tags| filter.keeps(&ServiceName { name, tags })),
         Rows::Node(Some((_, services))) => services.retain(|service| filter.keeps(&WireService::of(service))),
         Rows::Instances(instances) if matches!(query, Query::HealthService { .. }) => {
             instances.retain(|instance| filter.keeps(&HealthEntry::of(instance, datacenter)));
@@ -150,7 +158,8 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
         Rows::Checks(checks) => checks.retain(|check| filter.keeps(&WireCheck::from(&**check))),
         // They are judged while they are put together.
         Rows::Dump(_) => {}
-        Rows::Node(None)
+        Rows::Services(_)
+        | Rows::Node(None)
         | Rows::Coordinates(_)
         | Rows::KvEntry(_)
         | Rows::KvEntries(_)
@@ -164,13 +173,26 @@ fn filtered(query: &Query, mut rows: Rows, filter: &Filter, datacenter: &str) ->
     rows
 }
 
-/// A row of `catalog/services`, as a filter sees it.
-#[derive(Serialize)]
-struct ServiceName<'a> {
-    #[serde(rename = "ServiceName")]
-    name: &'a str,
-    #[serde(rename = "ServiceTags")]
-    tags: &'a BTreeSet<String>,
+/// The services of the instances that a filter keeps, with these instances' tags. Names are spelled as the first is.
+fn names<'a>(
+    nodes: &'a [NodeDump],
+    meta: &[(String, String)],
+    filter: Option<&Filter>,
+    datacenter: &str,
+) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let mut names = BTreeMap::new();
+    for dump in nodes.iter().filter(|dump| meta_match(&dump.node.meta, meta)) {
+        for service in &dump.services {
+            let (node, service_row) = (Arc::clone(&dump.node), Arc::clone(service));
+            let instance = Instance { node, service: service_row, checks: Vec::new() };
+            if filter.is_none_or(|filter| filter.keeps(&CatalogService::of(&instance, datacenter))) {
+                let (_, tags) =
+                    names.entry(folded(&service.name)).or_insert_with(|| (service.name.as_str(), BTreeSet::new()));
+                tags.extend(service.tags.iter().map(String::as_str).filter(|tag| !tag.is_empty()));
+            }
+        }
+    }
+    names.into_values().collect()
 }
 
 /// About how long an entry becomes, its value in base64.

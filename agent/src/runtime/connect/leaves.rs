@@ -5,6 +5,7 @@
 //! for the next one waits on the roots, as any client would, and wakes for the renewal.
 
 use super::authority;
+use crate::http::answer;
 use crate::http::call::{Call, LeafRead, Method, Reply};
 use crate::http::params::Params;
 use crate::http::wire::{self, Leaf};
@@ -13,6 +14,7 @@ use crate::runtime::dispatch::Dispatcher;
 use crate::time::{Instant, format_duration};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lictor_catalog::Index;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -145,9 +147,10 @@ fn life(signed: &Reply) -> Option<Duration> {
 }
 
 fn answered(kept: &Kept, hit: bool, now: Instant, pretty: bool) -> Reply {
-    let reply = Reply::json(wire::shown(&kept.leaf, pretty))
-        .with("x-consul-index", kept.leaf.modify_index.to_string())
-        .with("x-cache", if hit { "HIT" } else { "MISS" });
+    // It is the word of the leader, however long ago he gave it: what he knew then is all that there is to know.
+    let reply =
+        answer::read_headers(Reply::json(wire::shown(&kept.leaf, pretty)), Index(kept.leaf.modify_index), true, 0);
+    let reply = reply.with("x-cache", if hit { "HIT" } else { "MISS" });
     if hit { reply.with("age", now.since(kept.made).as_secs().to_string()) } else { reply }
 }
 

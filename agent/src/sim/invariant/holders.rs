@@ -67,7 +67,7 @@ impl Agreed {
                     let made = Made { node: session.node.to_string(), ttl: ttl * crate::sim::SECOND, lost: None };
                     found.sessions.insert(session.id, made);
                 }
-                Command::Register(_) | Command::Deregister(_) => {
+                Command::Register(_) | Command::Deregister(_) | Command::Txn(_) => {
                     for (id, made) in found.sessions.iter_mut().filter(|(_, made)| made.lost.is_none()) {
                         let health = store.check(&made.node, SERF_HEALTH);
                         let well = health.is_some_and(|check| check.status != Status::Critical);

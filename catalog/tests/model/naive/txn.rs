@@ -55,6 +55,11 @@ impl Naive {
         if let Some(fault) = stale {
             return Err(fault(thing));
         }
+        if let (TxnThing::Service(node, _) | TxnThing::Check(node, _), Command::Register(_)) = (&thing, &command)
+            && !self.nodes.contains_key(&fold(node))
+        {
+            return Err(TxnFault::Refused(Refusal::MissingNode { node: node.clone() }));
+        }
         match self.carry_out(index, now, &command) {
             Outcome::Refused(refusal) => Err(TxnFault::Refused(refusal)),
             _ if matches!(op, TxnOp::Remove(..)) => Ok(Vec::new()),

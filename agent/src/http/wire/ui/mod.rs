@@ -36,7 +36,6 @@ pub(super) fn page(nodes: &[NodeDump], encoding: &Encoding, datacenter: &str) ->
             let instances = instances(nodes, None, datacenter);
             go::to_vec(&Sums::of(&instances, datacenter).topology(service, *gateway), pretty, 2 * SUMMARY)
         }
-        Form::Absent => go::to_vec(&[(); 0], pretty, 8),
         _ => {
             let shown = nodes.iter().map(WireDump::of).filter(|dump| filter.is_none_or(|filter| filter.keeps(dump)));
             go::to_vec(&Each(shown), pretty, nodes.len() * NODE + 2)
