@@ -102,14 +102,15 @@ pub(crate) fn bootstrap(
         Some(_) => return settings.refuse("bootstrap_expect", "must be from 0 to 64; 3 or 5 servers are usual"),
     };
     let bootstrap = settings.on("bootstrap");
-    let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    let conflict = |path: &str, text: &str| Err(ConfigError::Conflict(format!("{}: {text}", settings.0.source(path))));
+    let expecting = |text| conflict("bootstrap_expect", text);
     match (bootstrap, expect) {
         (true, 1..) if dev => {
-            conflict("'bootstrap_expect > 0' and '-dev' are mutually exclusive; leave one of them out")
+            expecting("'bootstrap_expect > 0' and '-dev' are mutually exclusive; leave one of them out")
         }
-        (true, 1..) => conflict("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive; leave one out"),
-        (true, _) if !server => conflict("'bootstrap = true' requires 'server = true'; add it (-server)"),
-        (_, 1..) if !server => conflict("'bootstrap_expect > 0' requires 'server = true'; add it (-server)"),
+        (true, 1..) => expecting("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive; leave one out"),
+        (true, _) if !server => conflict("bootstrap", "'bootstrap = true' requires 'server = true'; add it (-server)"),
+        (_, 1..) if !server => expecting("'bootstrap_expect > 0' requires 'server = true'; add it (-server)"),
         (false, 1) => {
             warnings.push("bootstrap_expect = 1 is the same as bootstrap: one server forms a cluster alone".to_owned());
             Ok((true, 1))
