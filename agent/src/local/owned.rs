@@ -1,6 +1,7 @@
 //! What this agent owns, as the agent sees it: local state with its anti-entropy, and those who wait for either.
 
 use super::effect::Effect as LocalEffect;
+use super::state::Key;
 use super::{
     Acceptance, Change, Local, LocalOptions, Refused, ServiceSpec, Sync, SyncEffect, SyncError, SyncOptions, SyncTicket,
 };
@@ -12,6 +13,7 @@ use lictor_catalog::model::{CheckId, ServiceId};
 use lictor_catalog::{Check, Command, Coordinate, Node, Outcome as Applied, Service, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an agent is told about what it owns.
 #[derive(Clone, Debug)]
@@ -26,15 +28,30 @@ pub struct OwnedConfig {
     pub records: Vec<(String, Vec<u8>)>,
 }
 
+/// How long the answer to a change waits for the catalog to be told of it. The change is made either way.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
+/// Answers that wait so; further ones are given at once.
+const UNTOLD_MAX: usize = 1024;
+
 type View = (Arc<BTreeMap<ServiceId, Arc<Service>>>, Arc<BTreeMap<CheckId, Arc<Check>>>);
+
+/// A change that is made. Whoever asked for it is answered once servers know of it, so that he finds what he has registered
+/// (Consul's `syncChanges`).
+struct Untold {
+    ticket: Ticket,
+    service: Key,
+    until: Instant,
+}
 
 /// See the module's page.
 pub struct Owned {
     local: Local,
     sync: Sync,
     dice: Dice,
-    /// Who waits for a change to be persisted.
-    waiting: BTreeMap<super::Ticket, Ticket>,
+    /// Who waits for a change to be persisted, and of which service.
+    waiting: BTreeMap<super::Ticket, (Ticket, Key)>,
+    /// Who waits until the catalog was told.
+    untold: Vec<Untold>,
     local_effects: Vec<LocalEffect>,
     sync_effects: Vec<SyncEffect>,
     answers: Vec<(Ticket, Result<(), Refused>)>,
@@ -52,6 +69,7 @@ impl Owned {
             sync: Sync::new(sync),
             dice,
             waiting: BTreeMap::new(),
+            untold: Vec::new(),
             local_effects: Vec::new(),
             sync_effects: Vec::new(),
             answers: Vec::new(),
@@ -71,7 +89,8 @@ impl Owned {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let sync = self.sync.deadline().filter(|_| !self.silent);
-        self.local.deadline().into_iter().chain(sync).min()
+        let untold = self.untold.iter().map(|untold| untold.until);
+        self.local.deadline().into_iter().chain(sync).chain(untold).min()
     }
 
     /// The services and checks as readers see them.
@@ -85,18 +104,36 @@ impl Owned {
     }
 
     pub fn change(&mut self, now: Instant, ticket: Ticket, change: Change) {
+        let service = self.local.service_of(&change);
         match self.local.apply(now, change, &mut self.local_effects) {
-            Ok(Acceptance::Done) => self.answers.push((ticket, Ok(()))),
-            Ok(Acceptance::Waiting(persisting)) => drop(self.waiting.insert(persisting, ticket)),
+            Ok(Acceptance::Done) => self.made(now, ticket, service),
+            Ok(Acceptance::Waiting(persisting)) => drop(self.waiting.insert(persisting, (ticket, service))),
             Err(refused) => self.answers.push((ticket, Err(refused))),
         }
     }
 
     pub fn persisted(&mut self, now: Instant, persisted: super::Ticket, failed: Option<String>) {
         let result = self.local.persisted(now, persisted, failed.map_or(Ok(()), Err), &mut self.local_effects);
-        if let Some(ticket) = self.waiting.remove(&persisted) {
-            self.answers.push((ticket, result));
+        match (self.waiting.remove(&persisted), result) {
+            (Some((ticket, service)), Ok(())) => self.made(now, ticket, service),
+            (Some((ticket, _)), refused) => self.answers.push((ticket, refused)),
+            (None, _) => {}
         }
+    }
+
+    fn made(&mut self, now: Instant, ticket: Ticket, service: Key) {
+        if self.untold.len() < UNTOLD_MAX {
+            self.untold.push(Untold { ticket, service, until: now + TOLD_WITHIN });
+        } else {
+            self.answers.push((ticket, Ok(())));
+        }
+    }
+
+    /// Answers those of whose changes the catalog knows, or who have waited long enough.
+    fn answer_told(&mut self, now: Instant) {
+        let (sync, silent) = (&self.sync, self.silent);
+        let told = |untold: &mut Untold| silent || untold.until <= now || !sync.owes(&untold.service);
+        self.answers.extend(self.untold.extract_if(.., told).map(|untold| (untold.ticket, Ok(()))));
     }
 
     pub fn probed(&mut self, now: Instant, run: Run, outcome: &Outcome) {
@@ -155,6 +192,7 @@ impl Owned {
         let changed = std::mem::take(&mut self.changed);
         if self.silent {
             self.sync_effects.clear();
+            self.answer_told(now);
             return changed;
         }
         if changed {
@@ -163,6 +201,7 @@ impl Owned {
         if self.sync.deadline().is_some_and(|deadline| deadline <= now) {
             self.sync.timer(now, &mut self.local, &mut self.dice, &mut self.sync_effects);
         }
+        self.answer_told(now);
         let mut told_place = false;
         for effect in self.sync_effects.drain(..) {
             match effect {

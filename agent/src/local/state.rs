@@ -143,6 +143,19 @@ impl Local {
         }
     }
 
+    /// Of which service a change is, as long as it is not made; the empty key: of the node.
+    pub(super) fn service_of(&self, change: &Change) -> Key {
+        match change {
+            Change::RegisterService { spec, .. } => spec.service.id.folded(),
+            Change::DeregisterService(id) | Change::ServiceMaintenance(id, _) => id.folded(),
+            Change::RegisterCheck(spec) => spec.service_id.folded(),
+            Change::DeregisterCheck(id) | Change::UpdateCheck { id, .. } => {
+                self.checks.get(&id.folded()).map(|owned| owned.row.service_id.folded()).unwrap_or_default()
+            }
+            Change::NodeMaintenance(_) => Key::default(),
+        }
+    }
+
     /// Checks a change and either makes it or hands out the records that must be on disk first.
     ///
     /// # Errors

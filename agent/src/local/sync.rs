@@ -298,6 +298,14 @@ impl Sync {
         self.turn(now, local, dice, effects);
     }
 
+    /// Whether the catalog is still to be told of a service and its checks (of the node's own checks: the empty key). What it has
+    /// refused, or nobody took, is not owed before the next full sync.
+    #[must_use]
+    pub fn owes(&self, service: &Key) -> bool {
+        let unit = Unit::Service(Arc::clone(service));
+        self.dirty.contains(&unit) || self.pushes.values().any(|push| push.unit == unit)
+    }
+
     fn retry_later(&mut self, now: Instant, dice: &mut Dice) {
         let later = now + RETRY_AFTER + dice.span(RETRY_AFTER);
         self.full_at = Some(self.full_at.filter(|at| *at > now).map_or(later, |at| at.min(later)));

@@ -20,6 +20,7 @@ async fn the_nearest_come_first() {
     let server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
     let client = cluster.agent(2, "client2", &[&format!("-retry-join={}", cluster.ip(1))]);
     cluster.leader(std::slice::from_ref(&server)).await;
+    cluster.up(&client).await;
     // Both agents tell where they are by themselves.
     until("both agents' places", Duration::from_secs(20), async || {
         let rows = cluster.json(&client, "/v1/coordinate/nodes").await;
