@@ -57,15 +57,15 @@ pub(super) fn causes(error: &reqwest::Error) -> String {
 
 /// Whether the handshake was answered by something that is no TLS at all.
 fn speaks_no_tls(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(here) = cause {
-        let inner = here.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.and_then(|inner| inner.downcast_ref()).is_some_and(|e| matches!(e, rustls::Error::InvalidMessage(_))) {
-            return true;
+    // What an I/O error wraps is not its source, but what its source would be the source of.
+    fn beneath<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
         }
-        cause = here.source();
     }
-    false
+    std::iter::successors(error.source(), |error| beneath(*error))
+        .any(|error| matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
 }
 
 fn names_no_port(address: &str) -> bool {
