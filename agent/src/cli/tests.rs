@@ -112,6 +112,7 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("members -status=(", 1, "", "Failed to compile status regexp");
     check("debug -interval=1s", 1, "", "Capture validation failed: interval must be at least 5s");
     check("operator usage instances -billable -connect", 1, "", "Cannot specify both -billable and -connect flags");
+    check("operator autopilot set-config", 1, "", "Nothing to set: name what is to change");
     check("services register", 1, "", "requires at least one file");
     check("services deregister", 1, "", "requires at least one file");
     check("catalog nodes -node-meta=x", 1, "", "write key=value");
