@@ -54,8 +54,9 @@ const DEV_SOURCE: &str = "-dev";
 /// Every [`ConfigError`] of the files; of the rest, those that can be told apart from what follows of others.
 pub fn load(args: AgentArgs, host: &Host) -> Result<Resolved, ConfigError> {
     let mut warnings = Vec::new();
+    let config_paths = args.paths.clone();
     let (raw, dev) = merge(args, &mut warnings)?;
-    resolve::resolve(&raw, dev, host, warnings)
+    Ok(Resolved { config_paths, ..resolve::resolve(&raw, dev, host, warnings)? })
 }
 
 fn merge(args: AgentArgs, warnings: &mut Vec<String>) -> Result<(Raw, bool), ConfigError> {

@@ -113,10 +113,16 @@ fn harmless(path: &str, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => path == "acl_enforce_version_8",
-        Value::String(text) => text.is_empty() || (path.ends_with("default_policy") && text == "allow"),
+        Value::String(text) => match path {
+            _ if text.is_empty() || parse_duration(text).is_ok_and(|span| span.is_zero()) => true,
+            "acl.default_policy" | "acl_default_policy" => text == "allow",
+            "limits.request_limits.mode" => text == "disabled",
+            _ => false,
+        },
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
-        Value::Number(_) => false,
+        // A port that is switched off.
+        Value::Number(number) => path.starts_with("ports.") && number.as_i64().is_some_and(|port| port <= 0),
     }
 }
 

@@ -331,6 +331,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         Some(dns_config),
         Some((trust_domain, signing)),
         Some(autopilot),
+        Some(write_from),
         true,
     ) = (
         faults.keep(rules::data_dir(&settings, dev, &mut warnings)),
@@ -345,6 +346,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         faults.keep(settings.dns_config()),
         faults.keep(settings.authority()),
         faults.keep(settings.autopilot()),
+        faults.keep(rules::write_from(&settings)),
         faults.is_empty(),
     )
     else {
@@ -359,6 +361,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         node_name: rules::node_name(&settings, host, &mut warnings)?,
         node_id,
         data_dir,
+        config_paths: Vec::new(),
         dev,
         server,
         bootstrap,
@@ -384,6 +387,7 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         leave_drain_time: settings.duration("performance.leave_drain_time", SECOND * 5),
         rpc_hold_timeout: settings.duration("performance.rpc_hold_timeout", SECOND * 7),
         node_meta: settings.map("node_meta"),
+        tagged_addresses: settings.map("tagged_addresses"),
         encrypt,
         disable_keyring_file: settings.on("disable_keyring_file"),
         disable_coordinates: settings.on("disable_coordinates"),
@@ -409,6 +413,8 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         dns_config,
         response_headers: settings.map("http_config.response_headers").into_iter().collect(),
         block_endpoints: settings.texts("http_config.block_endpoints"),
+        write_from,
+        unprintable_paths: settings.on("disable_http_unprintable_char_filter"),
         telemetry: rules::telemetry(&settings, host)?,
         connect: settings.flag("connect.enabled").unwrap_or(true),
         trust_domain,

@@ -88,7 +88,7 @@ fn a_documented_server_loads() {
     assert!(server.ui);
     let warnings = server.warnings.join("\n");
     assert!(warnings.contains("provider=aws"), "{warnings}");
-    assert!(warnings.contains("not acted on yet: recursors"), "{warnings}");
+    assert!(warnings.contains("not acted on yet: performance.leave_drain_time, recursors"), "{warnings}");
 }
 
 #[test]
@@ -384,4 +384,27 @@ fn what_a_file_says_of_autopilot_and_connect_is_kept() {
     check("connect { ca_config { leaf_cert_ttl = \"1m\" } }", "leaf cert TTL must be greater or equal than 1h0m0s");
     check("connect { ca_config { cluster_id = \"x\" } }", "cluster_id must be a UUID");
     check("connect { ca_config = 7 }", "connect.ca_config = 7: expected a JSON object, got a number");
+}
+
+#[test]
+fn what_has_no_effect_yet_is_said_and_what_has_is_kept() {
+    let said = |text: &str| loaded(fragments(&["data_dir = \"/d\"", text])).warnings.join("; ");
+    let quiet =
+        "ports { https = -1 grpc = 0 } discovery_max_stale = \"0s\" limits { request_limits { mode = \"disabled\" } }";
+    assert_eq!(said(quiet), "");
+    let loud =
+        "ports { https = 8501 } raft_trailing_logs = 9 discovery_max_stale = \"5s\" watches = [{ type = \"key\" }]";
+    assert_eq!(
+        said(loud),
+        "-hcl fragment 2: accepted and not acted on yet: discovery_max_stale, ports.https, raft_trailing_logs, watches"
+    );
+    assert!(said("serf_lan_allowed_cidrs = [\"10.0.0.0/8\"]").contains("members of EVERY network are let in"));
+    let text = "http_config { allow_write_http_from = [\"127.0.0.0/8\"] } tagged_addresses { lan = \"10.9.9.9\" }";
+    let kept = loaded(fragments(&["data_dir = \"/d\"", text]));
+    assert_eq!((kept.write_from.len(), kept.tagged_addresses["lan"].as_str()), (1, "10.9.9.9"));
+    assert_eq!(kept.warnings, Vec::<String>::new());
+    check_refused(
+        "http_config { allow_write_http_from = [\"127.0.0.1\"] }",
+        "http_config.allow_write_http_from = [\"127.0.0.1\"]: \"127.0.0.1\" is not a network; write an address",
+    );
 }
