@@ -166,6 +166,9 @@ impl Agent {
                 self.answers.push(Effect::Answer { ticket, answer });
             }
             Act::Leave => {
+                if self.leaving.is_none() {
+                    tracing::info!("leaves the cluster");
+                }
                 let deadline = now + LEAVE_PATIENCE;
                 let leaving = Leaving { tickets: Vec::new(), deadline, next_offer: now };
                 self.leaving.get_or_insert(leaving).tickets.push(ticket);
@@ -194,7 +197,7 @@ impl Agent {
                     effects.push(Effect::Answer { ticket, answer: Answer::Recovery(role.prospect()) })
                 }
                 (None, _) => {
-                    let answer = Answer::Recovery(Err(CannotRecover::NoCluster));
+                    let answer = Answer::Recovery(Err(CannotRecover::NoServer));
                     effects.push(Effect::Answer { ticket, answer });
                 }
             },
@@ -316,7 +319,11 @@ impl Agent {
     /// Counts what became of a member, and logs it.
     fn note(&mut self, event: &MemberEvent) {
         let (word, member) = told(event);
-        tracing::info!("member {} at {} {word}", member.name, member.address);
+        match event {
+            // Its tags are others: what of that matters, such as who leads or votes, has lines of its own.
+            MemberEvent::Updated(_) => tracing::debug!("member {} at {} {word}", member.name, member.address),
+            _ => tracing::info!("member {} at {} {word}", member.name, member.address),
+        }
         match event {
             MemberEvent::Joined(_) => self.counts.joined += 1,
             MemberEvent::Left(_) => self.counts.left += 1,

@@ -76,8 +76,11 @@ impl Owned {
             changed: true,
             silent: false,
         };
-        for refused in owned.local.define(now, services, checks, &mut owned.local_effects) {
-            tracing::error!("a definition of the configuration is left out: {refused}");
+        for (check, refused) in owned.local.define(now, services, checks, &mut owned.local_effects) {
+            // Whoever read the files has told of kinds that this release lacks.
+            if !matches!(refused, Refused::KindNotRun { .. }) {
+                tracing::error!("check {:?} of the configuration is left out: {refused}", &*check);
+            }
         }
         owned.local.restore(now, records, &mut owned.local_effects);
         owned

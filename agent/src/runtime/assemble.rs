@@ -246,6 +246,8 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         debug_config: config.debug.clone(),
         response_headers: config.response_headers.clone(),
         block_endpoints: config.block_endpoints.clone(),
+        write_from: config.write_from.clone(),
+        unprintable_paths: config.unprintable_paths,
         telemetry: config.telemetry.clone(),
     }
 }
@@ -272,6 +274,7 @@ fn own_node(config: &Resolved, id: Uuid) -> Node {
         tagged_addresses.insert(network.to_owned(), address.clone());
         tagged_addresses.insert(format!("{network}_{family}"), address.clone());
     }
+    tagged_addresses.extend(config.tagged_addresses.clone());
     let mut meta = config.node_meta.clone();
     meta.insert("consul-network-segment".to_owned(), String::new());
     meta.insert("consul-version".to_owned(), CONSUL_LEVEL.to_owned());

@@ -157,7 +157,10 @@ async fn until_the_end(config: Resolved, mut running: Running) -> ExitCode {
             }
         };
         if !leaves {
-            tracing::info!("stops without leaving: the others will see it as failed until it comes back");
+            match config.dev {
+                true => tracing::info!("stops; what it held in memory is gone"),
+                false => tracing::info!("stops without leaving: the others will see it as failed until it comes back"),
+            }
             return running.stop(ExitCode::FAILURE).await;
         }
         return leave(running, signals).await;
@@ -166,7 +169,6 @@ async fn until_the_end(config: Resolved, mut running: Running) -> ExitCode {
 
 /// Says farewell first. A second signal, or too long a farewell, cuts it short.
 async fn leave(mut running: Running, mut signals: Signals) -> ExitCode {
-    tracing::info!("leaves the cluster");
     let handle = Arc::clone(&running.handle);
     let code = tokio::select! {
         answer = handle.act(Act::Leave, clock::now() + LEAVE_PATIENCE) => left(&answer),

@@ -7,6 +7,7 @@ pub mod operate;
 pub mod recovery;
 mod sessions;
 
+use super::lineage;
 use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
@@ -203,7 +204,9 @@ impl Role {
         for member in members {
             let theirs = ServerTags::of(member).and_then(|tags| tags.cluster).filter(|theirs| *theirs != ours);
             let before = self.members.iter().find(|old| old.id == member.id).and_then(ServerTags::of);
-            if let Some(theirs) = theirs
+            // Of two generations of one cluster, the earlier was given up, and says so itself.
+            let recovered = |theirs| lineage::supersedes(theirs, ours) || lineage::supersedes(ours, theirs);
+            if let Some(theirs) = theirs.filter(|theirs| !recovered(*theirs))
                 && before.and_then(|tags| tags.cluster) != Some(theirs)
             {
                 tracing::warn!(

@@ -43,6 +43,11 @@ pub struct Prospect {
 pub enum CannotRecover {
     #[error("this server takes part in no cluster: there is nothing to recover")]
     NoCluster,
+    #[error(
+        "this is a client agent, which has no log to recover: ask a server that survived, with \
+         -http-addr=<its address>:<its HTTP port>"
+    )]
+    NoServer,
     #[error("the cluster has a leader: there is nothing to recover")]
     HasLeader,
     #[error("this server is no voter: recover on one of {0}")]
