@@ -62,6 +62,11 @@ pub(crate) fn same(a: &str, b: &str) -> bool {
     plain(a).eq(plain(b))
 }
 
+/// Go reads no number with a point into a whole one, not even `80.0`.
+fn fraction(name: &str) -> BadField {
+    BadField::Type { field: name.to_owned(), want: "a whole number", got: "one with a fraction or an exponent" }
+}
+
 impl<'a> Object<'a> {
     /// # Errors
     /// [`BadField::NotObject`].
@@ -114,6 +119,8 @@ impl<'a> Object<'a> {
         let Some(number) = self.typed(name, "a number", Value::as_number)? else { return Ok(None) };
         match number.as_u64() {
             Some(value) if value <= max => Ok(Some(value)),
+            // Larger numbers than any whole one of 64 bits are read as fractions too.
+            None if number.as_f64().is_some_and(|value| number.is_f64() && value.abs() < 1e18) => Err(fraction(name)),
             _ => Err(BadField::Range { field: name.to_owned(), value: number.to_string(), min: 0, max }),
         }
     }
@@ -206,6 +213,11 @@ mod tests {
         assert_eq!(object.string("Token").as_deref(), Ok(""));
         assert_eq!(object.string_map("meta").expect("a map")["Key_A"], "v");
         assert_eq!(object.port("Port").expect_err("too large").to_string(), "Port: 99999 is out of range 0 to 65535");
+        for port in [json!(80.5), json!(80.0)] {
+            let body = json!({"Port": port});
+            let text = Object::of(&body).expect("an object").port("Port").expect_err("a fraction").to_string();
+            assert_eq!(text, "Port: expected a whole number, got one with a fraction or an exponent");
+        }
         assert_eq!(
             object.strings("Tags").expect_err("mixed").to_string(),
             "Tags: expected a list of strings, got a number"

@@ -220,7 +220,7 @@ impl<'a> Known<'a> {
     }
 
     fn version(&self) -> &'a str {
-        self.member.and_then(|member| member.tags.get("build")).map_or("", String::as_str)
+        self.member.map_or("", crate::server::tags::version)
     }
 
     fn health(&self, term: u64) -> ServerHealth<'_> {

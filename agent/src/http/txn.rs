@@ -1,17 +1,19 @@
 //! `/v1/txn`: several operations, all or none.
 //!
 //! A body without the right shape is refused as a whole (400, 413). An operation that makes no sense in itself is one that
-//! failed (409), as are those that the state refuses; the state is not asked then.
+//! failed (409), as are those that the state refuses; all of them are told.
 
 use super::call::{Call, Plan, Reply, WriteAnswer};
 use super::registration::{self, Bad};
 use super::session::{self, NoHolder};
-use super::{Context, lock, options, value, wire};
+use super::{Context, answer, lock, options, value, wire};
 use crate::json::{BadField, Object};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use lictor_catalog::{Command, Deregister, Index, KvCommand, Query, Txn, TxnLook, TxnOp, TxnPut};
+use lictor_catalog::{
+    Command, Deregister, Entry, Index, KvCommand, Outcome, Query, Store, Txn, TxnFailure, TxnLook, TxnOp, TxnPut,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -22,6 +24,8 @@ const OPS_MAX: usize = 128;
 enum Wrong {
     /// The body as a whole is of no use.
     Body(Reply),
+    /// Nor is it when one operation is not of the right shape.
+    Shape(String),
     /// One operation is not; the others may be looked at.
     Op(Unfit),
 }
@@ -49,7 +53,7 @@ impl From<Unfit> for Wrong {
 
 impl From<BadField> for Wrong {
     fn from(bad: BadField) -> Self {
-        Self::Body(unparsable(bad))
+        Self::Shape(bad.to_string())
     }
 }
 
@@ -75,21 +79,42 @@ pub fn put(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
         let text = format!("Transaction contains too many operations ({} > {OPS_MAX})", list.len());
         return Err(Reply::text(413, text));
     }
-    let (mut ops, mut unfit) = (Vec::with_capacity(list.len()), Vec::new());
+    let (mut ops, mut places, mut unfit) = (Vec::with_capacity(list.len()), Vec::new(), Vec::new());
     for (at, value) in list.iter().enumerate() {
         match operation(value, context.facts.kv_value_max) {
-            Ok(op) => ops.push(op),
+            Ok(op) => {
+                ops.push(op);
+                places.push(at);
+            }
             Err(Wrong::Op(cause)) => unfit.push((at, cause.to_string())),
+            Err(Wrong::Shape(cause)) => return Err(unparsable(format!("operation {at}: {cause}"))),
             Err(Wrong::Body(reply)) => return Err(reply),
         }
     }
     if !unfit.is_empty() {
+        if !context.view.leading {
+            return Ok(Plan::Leader);
+        }
+        let others = failures(&context.view.store, Txn { fence: None, ops });
+        unfit.extend(others.into_iter().map(|failure| (places[failure.op], answer::fault_text(&failure.fault))));
+        unfit.sort_by_key(|(at, _)| *at);
         let pretty = options::pretty(context.facts, call);
         return Ok(Plan::Answer(wire::transaction_failed(unfit, pretty).into()));
     }
     match looks(&ops).filter(|_| fence.is_none()) {
         Some(looks) => options::read_now(context, call, Query::Txn { looks }),
         None => Ok(Plan::Write(Command::Txn(Txn { fence, ops }), WriteAnswer::Results)),
+    }
+}
+
+/// What would fail of a transaction, tried on a copy: whoever failed once is told of everything that he must mend.
+fn failures(store: &Store, txn: Txn) -> Vec<TxnFailure> {
+    let mut copy = store.clone();
+    let (index, entry) =
+        (Index(copy.index().0 + 1), Entry { time_ms: copy.time_ms(), id: 0, command: Command::Txn(txn) });
+    match copy.apply(index, &entry).outcome {
+        Outcome::Txn(Err(failures)) => failures,
+        _ => Vec::new(),
     }
 }
 
@@ -124,7 +149,8 @@ fn on_key(op: &Object<'_>, value_max: usize) -> Result<TxnOp, Wrong> {
     let (verb, key, holder) = (op.string("Verb")?, op.string("Key")?, op.string("Session")?);
     let flags = op.number("Flags", u64::MAX)?.unwrap_or_default();
     let index = Index(op.number("Index", u64::MAX)?.unwrap_or_default());
-    let value = STANDARD.decode(op.string("Value")?).map_err(|bad| Wrong::Body(unparsable(format!("Value: {bad}"))))?;
+    let value =
+        STANDARD.decode(op.string("Value")?).map_err(|bad| Wrong::Shape(format!("Value is not base64: {bad}")))?;
     if value.len() > value_max {
         let text = format!("Value for key {key:?} is too large ({} > {value_max} bytes)", value.len());
         return Err(Wrong::Body(Reply::text(413, text)));

@@ -165,7 +165,7 @@ fn alive_wish(member: &Member, store: &Store, stored: Option<&Node>) -> Vec<Comm
 fn consul_service(member: &Member) -> Option<Service> {
     let tags = ServerTags::of(member)?;
     let meta = [
-        ("version", member.tags.get("build").map_or("", String::as_str)),
+        ("version", super::tags::version(member)),
         ("raft_version", "3"),
         ("serf_protocol_current", "2"),
         ("serf_protocol_min", "2"),

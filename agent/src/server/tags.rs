@@ -27,6 +27,12 @@ pub struct ServerTags {
     pub log_end: Option<LogEnd>,
 }
 
+/// The release of Consul that a member speaks like; its `build` has a revision after it.
+#[must_use]
+pub fn version(member: &Member) -> &str {
+    member.tags.get("build").map_or("", |build| build.split(':').next().unwrap_or_default())
+}
+
 /// What an agent's tags say, whatever its role.
 #[derive(Clone, Debug)]
 pub struct Own<'a> {
@@ -56,7 +62,6 @@ impl Own<'_> {
                 ("role", if self.server.is_some() { "consul" } else { "node" }),
                 ("dc", self.datacenter),
                 ("segment", ""),
-                ("build", CONSUL_LEVEL),
                 ("lictor", VERSION),
                 ("vsn", "2"),
                 ("vsn_min", "2"),
@@ -66,6 +71,7 @@ impl Own<'_> {
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
         tags.insert("id".to_owned(), self.id.to_string());
+        tags.insert("build".to_owned(), format!("{CONSUL_LEVEL}:lictor-{VERSION}"));
         if let Some(server) = &self.server {
             let mut tell = |key: &str, value: String| tags.insert(key.to_owned(), value);
             tell("port", server.port.to_string());

@@ -188,32 +188,32 @@ fn what_makes_no_sense_is_refused() {
     for (body, expected) in [
         ("", "400 Failed to parse body: EOF".to_owned()),
         ("{}", "400 Failed to parse body: expected a list of operations".to_owned()),
-        ("[7]", "400 Failed to parse body: expected a JSON object, got a number".to_owned()),
-        (r#"[{"KV":7}]"#, "400 Failed to parse body: KV: expected an object, got a number".to_owned()),
+        ("[7]", "400 Failed to parse body: operation 0: expected a JSON object, got a number".to_owned()),
+        (r#"[{"KV":7}]"#, "400 Failed to parse body: operation 0: KV: expected an object, got a number".to_owned()),
         (
             r#"[{"KV":{"Verb":"set","Key":"a","Flags":-1}}]"#,
-            format!("400 Failed to parse body: Flags: -1 is out of range 0 to {}", u64::MAX),
+            format!("400 Failed to parse body: operation 0: Flags: -1 is out of range 0 to {}", u64::MAX),
         ),
         (
             r#"[{"KV":{"Verb":"set","Key":"a","Value":"!"}}]"#,
-            "400 Failed to parse body: Value: Invalid symbol 33, offset 0.".to_owned(),
+            "400 Failed to parse body: operation 0: Value is not base64: Invalid symbol 33, offset 0.".to_owned(),
         ),
         (
             r#"[{"Service":{"Verb":"set","Node":"n1","Service":{"Service":"x","Port":-1}}}]"#,
-            "400 Failed to parse body: Port: -1 is out of range 0 to 65535".to_owned(),
+            "400 Failed to parse body: operation 0: Port: -1 is out of range 0 to 65535".to_owned(),
         ),
         // Whatever is done with the row, it has to be one.
         (
             r#"[{"Service":{"Verb":"get","Node":"n1","Service":{"Service":"x","Tags":"y"}}}]"#,
-            "400 Failed to parse body: Tags: expected a list, got a string".to_owned(),
+            "400 Failed to parse body: operation 0: Tags: expected a list, got a string".to_owned(),
         ),
         (
             r#"[{"Node":{"Verb":"delete","Node":{"Node":"n1","Meta":[]}}}]"#,
-            "400 Failed to parse body: Meta: expected an object, got a list".to_owned(),
+            "400 Failed to parse body: operation 0: Meta: expected an object, got a list".to_owned(),
         ),
         (
             r#"[{"Check":{"Verb":"get","Check":{"Node":"n1","Name":"c","Output":1}}}]"#,
-            "400 Failed to parse body: Output: expected a string, got a number".to_owned(),
+            "400 Failed to parse body: operation 0: Output: expected a string, got a number".to_owned(),
         ),
     ] {
         check(&format!("PUT /v1/txn\n{body}"), world, &expected);
@@ -259,6 +259,7 @@ fn what_makes_no_sense_is_refused() {
             (12, "Must provide service name with ID"),
             (13, "Must provide node"),
             (14, "Status for checks must 'passing', 'warning', 'critical'"),
+            (15, "key \"a\" doesn't exist"),
         ],
     );
     check("PUT /v1/txn?dc=dc9\n[]", world, "500 No path to datacenter");
