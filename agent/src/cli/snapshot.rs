@@ -70,7 +70,7 @@ fn target(path: PathBuf) -> Result<PathBuf, Failure> {
         // A link to what is not there yet.
         Err(_) if path.is_symlink() => {
             let leads = std::fs::read_link(&path).map_err(failed("writing", &path))?;
-            Ok(path.parent().unwrap_or_else(|| Path::new("")).join(leads))
+            Ok(path.with_file_name(leads))
         }
         Err(_) => Ok(path),
     }

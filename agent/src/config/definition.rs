@@ -151,10 +151,8 @@ impl Spec {
             Defined::Check => CheckSpec::parse(definition).map(Self::Check),
         };
         read.map_err(|error| {
-            let problem = match what {
-                Defined::Service => of_inner_check(definition).unwrap_or_else(|| problem(definition, &error)),
-                Defined::Check => problem(definition, &error),
-            };
+            let of_inner = if what == Defined::Service { of_inner_check(definition, &error) } else { None };
+            let problem = of_inner.unwrap_or_else(|| problem(definition, &error));
             ConfigError::Definition { file: file.to_owned(), what: named(what.word(), definition, number), problem }
         })
     }
@@ -184,13 +182,13 @@ fn named(word: &str, definition: &Value, number: usize) -> String {
     }
 }
 
-/// The first check inside a service's definition that is wrong, and why.
-fn of_inner_check(service: &Value) -> Option<String> {
+/// The first check inside a service's definition that is wrong, and why, if that is what the service was refused for.
+fn of_inner_check(service: &Value, refused: &SpecError) -> Option<String> {
     let object = Object::of(service).ok()?;
     let checks = object.get("Check").into_iter().chain(object.list("Checks").unwrap_or_default());
     checks.enumerate().find_map(|(place, check)| {
         let filled = check.as_object().is_none_or(|fields| !fields.is_empty());
-        let error = CheckSpec::parse_inner(check).err().filter(|_| filled)?;
+        let error = CheckSpec::parse_inner(check).err().filter(|error| filled && error == refused)?;
         Some(format!("{}: {}", named("check", check, place + 1), problem(check, &error)))
     })
 }
@@ -321,6 +319,11 @@ mod tests {
             Service,
             json!({"name": "a", "checks": [{"ttl": "1s"}, {"tcp": "a:1", "interval": "1x"}]}),
             "f: service \"a\": check 2: interval: time: invalid duration \"1x\"",
+        );
+        check_refused(
+            Service,
+            json!({"name": "a", "port": "x", "check": {}, "checks": [{"name": "c"}]}),
+            "f: service \"a\": port: expected a number, got a string",
         );
         check_refused(
             Check,
