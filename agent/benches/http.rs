@@ -92,6 +92,8 @@ fn find_route(bencher: Bencher<'_, '_>) {
         debug_config: serde_json::Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),
+        write_from: Vec::new(),
+        unprintable_paths: false,
         telemetry: lictor_agent::metrics::Telemetry::default(),
     };
     bencher.bench(|| lictor_agent::http::route::find(&facts, divan::black_box(&call)));

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a leave may take before the agent goes anyway.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+pub const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long an heir has to take leadership; a server that got none by the end of the leave lets the others elect.
 const OFFER_PATIENCE: Duration = Duration::from_secs(1);
 /// What is left for the farewell when leadership could not be handed over.
@@ -166,6 +166,9 @@ impl Agent {
                 self.answers.push(Effect::Answer { ticket, answer });
             }
             Act::Leave => {
+                if self.leaving.is_none() {
+                    tracing::info!("leaves the cluster");
+                }
                 let deadline = now + LEAVE_PATIENCE;
                 let leaving = Leaving { tickets: Vec::new(), deadline, next_offer: now };
                 self.leaving.get_or_insert(leaving).tickets.push(ticket);
@@ -194,7 +197,7 @@ impl Agent {
                     effects.push(Effect::Answer { ticket, answer: Answer::Recovery(role.prospect()) })
                 }
                 (None, _) => {
-                    let answer = Answer::Recovery(Err(CannotRecover::NoCluster));
+                    let answer = Answer::Recovery(Err(CannotRecover::NoServer));
                     effects.push(Effect::Answer { ticket, answer });
                 }
             },
@@ -316,7 +319,11 @@ impl Agent {
     /// Counts what became of a member, and logs it.
     fn note(&mut self, event: &MemberEvent) {
         let (word, member) = told(event);
-        tracing::info!("member {} at {} {word}", member.name, member.address);
+        match event {
+            // Its tags are others: what of that matters, such as who leads or votes, has lines of its own.
+            MemberEvent::Updated(_) => tracing::debug!("member {} at {} {word}", member.name, member.address),
+            _ => tracing::info!("member {} at {} {word}", member.name, member.address),
+        }
         match event {
             MemberEvent::Joined(_) => self.counts.joined += 1,
             MemberEvent::Left(_) => self.counts.left += 1,
@@ -374,8 +381,16 @@ impl Agent {
     /// What it has counted since its start.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let GossipCounts { packets_refused, packets_malformed, unhealthy, .. } = self.gossip.counts();
-        Counts { packets_refused, packets_malformed, health_score: unhealthy, ..self.counts }
+        let GossipCounts { packets_refused, packets_malformed, requests_refused, dials_dropped, unhealthy } =
+            self.gossip.counts();
+        Counts {
+            packets_refused,
+            packets_malformed,
+            requests_refused,
+            dials_dropped,
+            health_score: unhealthy,
+            ..self.counts
+        }
     }
 }
 

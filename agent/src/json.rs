@@ -20,6 +20,25 @@ pub enum BadField {
     NotObject(&'static str),
 }
 
+impl BadField {
+    /// Which field is meant, as the API spells it.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Type { field, .. } | Self::Duration { field, .. } | Self::Range { field, .. } => Some(field),
+            Self::NotObject(_) => None,
+        }
+    }
+
+    /// The same of a field that is spelled so.
+    pub(crate) fn renamed(mut self, name: String) -> Self {
+        match &mut self {
+            Self::Type { field, .. } | Self::Duration { field, .. } | Self::Range { field, .. } => *field = name,
+            Self::NotObject(_) => {}
+        }
+        self
+    }
+}
+
 /// A JSON object with forgiving keys. `name` arguments are given in any spelling: `ServiceID` finds `service_id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Object<'a>(&'a Map<String, Value>);
@@ -36,7 +55,7 @@ const fn kind(value: &Value) -> &'static str {
 }
 
 /// Equal but for case and underscores. It allocates nothing: every field that is absent is compared with every key there is.
-fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     fn plain(text: &str) -> impl Iterator<Item = char> {
         text.chars().filter(|c| *c != '_').flat_map(char::to_lowercase)
     }

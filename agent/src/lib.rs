@@ -19,6 +19,7 @@ pub mod local;
 pub mod malformed;
 pub mod metrics;
 pub mod nearest;
+pub mod network;
 pub mod rpc;
 pub mod runtime;
 pub mod server;

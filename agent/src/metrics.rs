@@ -97,6 +97,8 @@ pub struct Counts {
     pub updated: u64,
     pub packets_refused: u64,
     pub packets_malformed: u64,
+    pub requests_refused: u64,
+    pub dials_dropped: u64,
     /// Rounds of gossip in which nobody was heard: 0 is healthy, 8 the worst.
     pub health_score: u32,
 }

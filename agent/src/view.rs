@@ -5,6 +5,7 @@
 
 use crate::gossip::{Member, UserEvent};
 use crate::metrics::Telemetry;
+use crate::network::Network;
 use crate::time::Instant;
 use lictor_catalog::model::{CheckId, NodeName, ServiceId};
 use lictor_catalog::{Check, Coordinate, Index, Node, Service, Store};
@@ -122,6 +123,10 @@ pub struct Facts {
     pub response_headers: Vec<(String, String)>,
     /// `http_config.block_endpoints`.
     pub block_endpoints: Vec<String>,
+    /// `http_config.allow_write_http_from`; empty: from everywhere.
+    pub write_from: Vec<Network>,
+    /// `disable_http_unprintable_char_filter`.
+    pub unprintable_paths: bool,
     pub telemetry: Telemetry,
 }
 

@@ -14,6 +14,7 @@ pub mod acl;
 pub mod command;
 pub mod model;
 pub mod query;
+mod splitmix;
 pub mod store;
 pub mod txn;
 
@@ -24,5 +25,6 @@ pub use model::{
     Service, Session, Status,
 };
 pub use query::{Executed, Execution, Instance, Query, Rows};
+pub use splitmix::SplitMix64;
 pub use store::{Applied, Damaged, Outcome, Refusal, Restore, Scope, Store, Touched, Watch};
 pub use txn::{Txn, TxnFailure, TxnFault, TxnLook, TxnOp, TxnPut, TxnResult, TxnRow, TxnThing};

@@ -1,31 +1,35 @@
-//! The network: two ways in, UDP by batches and TCP by hickory-server, one [`message`] behind both.
+//! The network: two ways in, UDP by batches and TCP by hickory-server's streams, one [`message`] behind both.
 //!
 //! Each UDP socket has a thread of its own, which answers what needs no waiting on the spot; what must be fetched first
-//! is handed to the runtime, a bounded number at a time. This is the only file of the crate with sockets, threads, tasks
+//! is handed to the runtime, a bounded number at a time. Each TCP connection, of which there are so many at most, is a
+//! task that answers one question after the other. This is the only file of the crate with sockets, threads, tasks
 //! and randomness.
 
-use crate::message::{self, Asker, Outcome, Question, Read, Transport};
+use crate::message::{self, Asker, Outcome, Question, Transport};
 use crate::settings::Settings;
 use crate::source::{Source, Unavailable};
-use hickory_proto::op::{Header, HeaderCounts, Message, MessageType, Metadata, OpCode, ResponseCode};
-use lictor_catalog::Store;
+use futures_util::StreamExt as _;
+use hickory_proto::op::SerialMessage;
+use lictor_catalog::SplitMix64;
 use lictor_catalog::store::Scope;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, sendto,
     setsockopt, socket, sockopt,
 };
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use trust_dns_server::Server;
-use trust_dns_server::net::runtime::Time;
-use trust_dns_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use trust_dns_server::zone_handler::MessageResponseBuilder;
+use tokio::task::JoinSet;
+use trust_dns_server::net::runtime::iocompat::AsyncIoTokioAsStd;
+use trust_dns_server::net::tcp::TcpStream;
+use trust_dns_server::net::xfer::DnsStreamHandle as _;
+use trust_dns_server::server::TimeoutStream;
 
 /// Messages taken from a socket by one system call.
 const BATCH: usize = 32;
@@ -39,9 +43,14 @@ const LOOK_UP: Duration = Duration::from_millis(200);
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// A TCP client may be silent for so long.
 const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Replies that may wait for a TCP client to read them.
-const TCP_REPLIES: usize = 8;
+/// TCP clients at once (BIND lets 150 in); further ones are hung up on, so that they cannot use up the descriptors of the
+/// whole agent.
+pub(crate) const TCP_MAX: usize = 256;
+/// Replies that may wait for a TCP client to read them; he is asked for no further question before.
+const TCP_REPLIES: usize = 1;
 const TCP_BACKLOG: i32 = 1024;
+/// After a connection could not be accepted, for want of descriptors: some may be given back meanwhile.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// Questions whose part of the catalog is being fetched; more are refused by SERVFAIL.
 const FETCHES_MAX: usize = 1024;
 /// No resolver waits longer.
@@ -143,8 +152,7 @@ pub async fn serve<S: Source>(
     let shared = Arc::new(Shared { source, settings, fetches, stopped: AtomicBool::new(false) });
     let stopping = StopOnDrop(Arc::clone(&shared));
     tcp.set_nonblocking(true)?;
-    let mut server = Server::new(TcpHandler(Arc::clone(&shared)));
-    server.register_listener(tokio::net::TcpListener::from_std(tcp)?, TCP_IDLE, TCP_REPLIES);
+    let listener = tokio::net::TcpListener::from_std(tcp)?;
     let runtime = tokio::runtime::Handle::current();
     let mut threads = Vec::with_capacity(udp.len());
     for socket in udp {
@@ -153,33 +161,18 @@ pub async fn serve<S: Source>(
         let thread = std::thread::Builder::new().name("dns".to_owned());
         threads.push(thread.spawn(move || worker.run())?);
     }
-    stop.await;
-    drop(stopping);
-    if let Err(error) = server.shutdown_gracefully().await {
-        tracing::debug!(%error, "the TCP side of DNS did not end in order");
+    tokio::select! {
+        () = stop => {}
+        never = accept(listener, shared) => match never {},
     }
+    drop(stopping);
     let joined = tokio::task::spawn_blocking(move || threads.into_iter().map(std::thread::JoinHandle::join).count());
     joined.await.map(|_| ()).map_err(io::Error::other)
 }
 
-/// Chance for the order of answers: SplitMix64. Not for secrets.
-struct Dice(u64);
-
-impl Dice {
-    /// `RandomState` is the standard library's way to the system's randomness.
-    fn new() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-
-    /// A number below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * u128::from(sides)) >> 64) as u64
-    }
+/// Chance for the order of answers. `RandomState` is the standard library's way to the system's randomness.
+fn dice() -> SplitMix64 {
+    SplitMix64::new(RandomState::new().hash_one(0))
 }
 
 /// One UDP socket and what answers on it.
@@ -187,12 +180,12 @@ struct Worker<S, F> {
     socket: Arc<UdpSocket>,
     shared: Arc<Shared<S, F>>,
     runtime: tokio::runtime::Handle,
-    dice: Dice,
+    dice: SplitMix64,
 }
 
 impl<S: Source, F: CurrentSettings> Worker<S, F> {
     fn new(socket: Arc<UdpSocket>, shared: Arc<Shared<S, F>>, runtime: tokio::runtime::Handle) -> Self {
-        Self { socket, shared, runtime, dice: Dice::new() }
+        Self { socket, shared, runtime, dice: dice() }
     }
 
     fn stopped(&self) -> bool {
@@ -202,7 +195,7 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
     /// Whether `out` now holds a reply for `from`.
     fn answer(&mut self, settings: &Arc<Settings>, message: &[u8], from: SockaddrStorage, out: &mut Vec<u8>) -> bool {
         let Some(sender) = sender(&from).filter(|sender| sender.port() != 0) else { return false };
-        let dice = &mut |sides| self.dice.roll(sides);
+        let dice = &mut |sides| self.dice.below(sides);
         let asker = Asker { transport: Transport::Udp, address: Some(sender.ip()) };
         match message::respond(message, asker, settings, &*self.shared.source, dice, out) {
             Outcome::Dropped => false,
@@ -216,12 +209,8 @@ impl<S: Source, F: CurrentSettings> Worker<S, F> {
                 let settings = Arc::clone(settings);
                 let begun = shared.source.moment();
                 self.runtime.spawn(async move {
-                    let fetched = fetch(&*shared.source, scope).await;
-                    let store = fetched.as_deref().map_err(|unavailable| *unavailable);
                     let mut out = Vec::new();
-                    let mut dice = Dice::new();
-                    let dice = &mut |sides| dice.roll(sides);
-                    message::finish(&question, store, &settings, shared.source.now_unix(), dice, &mut out);
+                    shared.finish(&question, scope, &settings, &mut out).await;
                     // A full socket drops the reply, as a full network would; the client asks again.
                     let _ = sendto(socket.as_raw_fd(), &out, &from, MsgFlags::MSG_DONTWAIT);
                     shared.source.answered(1, begun);
@@ -334,65 +323,74 @@ fn sender(address: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port()))))
 }
 
-async fn fetch<S: Source>(source: &S, scope: Scope) -> Result<S::Held, Unavailable> {
-    tokio::time::timeout(FETCH_TIME, source.fetch(scope)).await.unwrap_or(Err(Unavailable))
-}
-
-/// Answers what hickory-server reads from TCP. It decodes the bytes again, so that both transports read alike.
-struct TcpHandler<S, F>(Arc<Shared<S, F>>);
-
-#[async_trait::async_trait]
-impl<S: Source, F: CurrentSettings> RequestHandler for TcpHandler<S, F> {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut to: R) -> ResponseInfo {
-        let begun = self.0.source.moment();
-        let settings = (self.0.settings)();
-        let Some(reply) = self.reply(request.as_slice(), request.src().ip(), &settings).await else {
-            let metadata = Metadata::new(0, MessageType::Response, OpCode::Query);
-            return Header { metadata, counts: HeaderCounts::default() }.into();
-        };
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &reply.edns {
-            builder.edns(edns);
-        }
-        let response = builder.build(reply.metadata, &reply.answers, &reply.authorities, [], &reply.additionals);
-        match to.send_response(response).await {
-            Ok(info) => {
-                self.0.source.answered(1, begun);
-                info
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a DNS reply could not be sent");
-                let mut metadata = reply.metadata;
-                metadata.response_code = ResponseCode::ServFail;
-                Header { metadata, counts: HeaderCounts::default() }.into()
-            }
-        }
+impl<S: Source, F: CurrentSettings> Shared<S, F> {
+    /// Writes the reply to a question whose part of the catalog must be fetched first.
+    async fn finish(&self, question: &Question, scope: Scope, settings: &Settings, out: &mut Vec<u8>) {
+        let fetched = tokio::time::timeout(FETCH_TIME, self.source.fetch(scope)).await.unwrap_or(Err(Unavailable));
+        let store = fetched.as_deref().map_err(|unavailable| *unavailable);
+        let mut dice = dice();
+        message::finish(question, store, settings, self.source.now_unix(), &mut |sides| dice.below(sides), out);
     }
-}
 
-impl<S: Source, F: CurrentSettings> TcpHandler<S, F> {
-    async fn reply(&self, message: &[u8], from: IpAddr, settings: &Settings) -> Option<Message> {
-        let asker = Asker { transport: Transport::Tcp, address: Some(from) };
-        let question = match message::read(message, asker, settings) {
-            Read::Drop => return None,
-            Read::Reply(reply) => return Some(reply),
-            Read::Ask(question) => question,
-        };
-        let Some(scope) = question.scope() else { return Some(self.say(&question, &Store::default(), settings)) };
-        let source = &*self.0.source;
-        let held = match source.load(&scope) {
-            Ok(Some(held)) => Ok(held),
-            Err(unavailable) => Err(unavailable),
-            Ok(None) => match self.0.fetches.try_acquire() {
-                Ok(_permit) => fetch(source, scope).await,
-                Err(_full) => Err(Unavailable),
+    /// Whether `out` now holds a reply to what a TCP client asked.
+    async fn answer_stream(&self, message: &[u8], from: SocketAddr, out: &mut Vec<u8>) -> bool {
+        let settings = (self.settings)();
+        let asker = Asker { transport: Transport::Tcp, address: Some(from.ip()) };
+        let mut dice = dice();
+        let outcome = message::respond(message, asker, &settings, &*self.source, &mut |sides| dice.below(sides), out);
+        match outcome {
+            Outcome::Dropped => return false,
+            Outcome::Replied => {}
+            Outcome::Fetch(question, scope) => match self.fetches.try_acquire() {
+                Ok(_permit) => self.finish(&question, scope, &settings, out).await,
+                Err(_full) => {
+                    message::finish(&question, Err(Unavailable), &settings, 0, &mut |sides| dice.below(sides), out);
+                }
             },
-        };
-        Some(held.map_or_else(|Unavailable| question.failure(), |store| self.say(&question, &store, settings)))
+        }
+        true
     }
+}
 
-    fn say(&self, question: &Question, store: &Store, settings: &Settings) -> Message {
-        let mut dice = Dice::new();
-        question.reply(store, settings, self.0.source.now_unix(), &mut |sides| dice.roll(sides))
+/// Lets TCP clients in. Dropping it hangs up on all of them.
+async fn accept<S: Source, F: CurrentSettings>(
+    listener: tokio::net::TcpListener,
+    shared: Arc<Shared<S, F>>,
+) -> Infallible {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = listener.accept().await;
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, from)) if connections.len() < TCP_MAX => {
+                connections.spawn(converse(stream, from, Arc::clone(&shared)));
+            }
+            Ok(_one_too_many) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a DNS client could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Answers the questions of one TCP client until he hangs up, is silent for too long, or does not read.
+async fn converse<S: Source, F: CurrentSettings>(
+    stream: tokio::net::TcpStream,
+    from: SocketAddr,
+    shared: Arc<Shared<S, F>>,
+) {
+    let (stream, mut replies) = TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), from, TCP_REPLIES);
+    let mut questions = TimeoutStream::new(stream, TCP_IDLE);
+    while let Some(Ok(question)) = questions.next().await {
+        let begun = shared.source.moment();
+        let mut reply = Vec::new();
+        if shared.answer_stream(question.bytes(), from, &mut reply).await {
+            // It goes out when the next question is waited for.
+            if replies.send(SerialMessage::new(reply, from)).is_err() {
+                return;
+            }
+            shared.source.answered(1, begun);
+        }
     }
 }

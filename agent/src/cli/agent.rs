@@ -35,6 +35,16 @@ pub fn banner(resolved: &Resolved, node_id: Option<uuid::Uuid>) -> String {
     if resolved.server {
         line("RPC", &reached(resolved.server_rpc, resolved.advertise));
     }
+    if let Some(path) = &resolved.data_dir {
+        line("Data", &path.display().to_string());
+    }
+    if !resolved.config_paths.is_empty() {
+        line(
+            "Config",
+            &resolved.config_paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        );
+    }
+    line("Log level", resolved.log.level.name());
     line("Encryption", if resolved.encrypt.is_some() { "gossip" } else { "none" });
     out.push_str(&first_steps(resolved));
     out
@@ -118,6 +128,7 @@ mod tests {
              DNS: 127.0.0.1:8600
           Gossip: 127.0.0.1:8301
              RPC: 127.0.0.1:8300
+       Log level: DEBUG
       Encryption: none
 ==> Try it:
     curl http://127.0.0.1:8500/v1/catalog/nodes
@@ -136,6 +147,8 @@ mod tests {
             HTTP: unix:///run/l.sock
              DNS: 0.0.0.0:53
           Gossip: 0.0.0.0:8301, advertised as 10.0.0.7:8301
+            Data: /d
+       Log level: INFO
       Encryption: gossip
 ==> Try it:
     curl --unix-socket /run/l.sock http://localhost/v1/catalog/nodes

@@ -57,12 +57,11 @@ impl Program {
         Ok(Running { child, pid, leads_group: input == Input::Nothing })
     }
 
-    /// Runs it to its end, with this input. Signals that would end us are its own meanwhile.
+    /// Runs it to its end, with this input. Signals are its own meanwhile.
     ///
     /// # Errors
     /// When it cannot be started or waited for.
-    pub(crate) async fn run(&self, variable: (&str, &str), input: &[u8]) -> io::Result<ExitStatus> {
-        let mut signals = Signals::new()?;
+    pub(crate) async fn run(&self, variable: (&str, &str), input: &[u8], signals: &mut Signals) -> io::Result<Ended> {
         let mut running = self.start(&[variable], Input::Pipe)?;
         let stdin = running.child.stdin.take();
         let feed = async move {
@@ -73,14 +72,26 @@ impl Program {
             std::future::pending::<()>().await;
         };
         tokio::pin!(feed);
+        let mut asked = false;
         loop {
             tokio::select! {
-                status = running.ended() => return status,
+                status = running.ended() => return status.map(|status| Ended { status, asked }),
                 () = &mut feed => {}
-                heard = signals.next() => running.signal(heard),
+                heard = signals.next() => {
+                    asked |= matches!(heard, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP);
+                    running.signal(heard);
+                }
             }
         }
     }
+}
+
+/// How a program came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// A signal that asks to end was heard meanwhile.
+    pub(crate) asked: bool,
 }
 
 /// A program on its way.
@@ -121,7 +132,8 @@ impl Running {
     }
 }
 
-/// The signals that a program of ours is to have. They end us no longer once this value was made.
+/// The signals that a program of ours is to have. They end us no longer once this value was made, not even when it is gone:
+/// whoever makes it listens to it to his own end.
 pub(crate) struct Signals([(Signal, tokio::signal::unix::Signal); 5]);
 
 impl Signals {

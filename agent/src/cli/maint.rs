@@ -7,6 +7,7 @@ use crate::config::flags::switch;
 use crate::nearest::nearest;
 use clap::{Arg, ArgMatches, Command};
 use client::{Client, ClientError};
+use lictor_catalog::model::{CheckId, NODE_MAINTENANCE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -48,7 +49,23 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
             Format::Json => format::json(&found),
         });
     }
+    if enable && let Some(standing) = standing(look(&client)?, text("service")) {
+        return Ok(Output::line(standing));
+    }
     turn(&client, enable, text("service"), text("reason"))
+}
+
+/// That it is out already: the agent keeps the first reason, and whoever gives another must know.
+fn standing(found: Vec<Out>, service: Option<&str>) -> Option<String> {
+    found.into_iter().find_map(|out| match (out, service) {
+        (Out::Node { reason, .. }, None) => {
+            Some(format!("Node maintenance is enabled already: {reason} (-disable it first to give another reason)"))
+        }
+        (Out::Service { id, reason }, Some(service)) if id == service => Some(format!(
+            "Service maintenance is enabled already for {id:?}: {reason} (-disable it first to give another reason)"
+        )),
+        _ => None,
+    })
 }
 
 fn turn(client: &Client, enable: bool, service: Option<&str>, reason: Option<&str>) -> Result<Output, Failure> {
@@ -82,7 +99,7 @@ pub(crate) fn nearest_service(client: &Client, id: &str) -> Option<String> {
 #[serde(rename_all = "PascalCase")]
 struct Check {
     #[serde(rename = "CheckID")]
-    id: String,
+    id: CheckId,
     #[serde(default)]
     notes: String,
     #[serde(rename = "ServiceID", default)]
@@ -113,9 +130,9 @@ fn look(client: &Client) -> Result<Vec<Out>, Failure> {
 
 /// The node first, then services by id.
 fn out(checks: impl Iterator<Item = Check>, node: &str) -> Vec<Out> {
-    let one = |check: Check| match check.id.as_str() {
-        "_node_maintenance" => Some(Out::Node { name: node.to_owned(), reason: check.notes }),
-        id if id.starts_with("_service_maintenance:") => Some(Out::Service { id: check.service, reason: check.notes }),
+    let one = |check: Check| match &*check.id {
+        NODE_MAINTENANCE => Some(Out::Node { name: node.to_owned(), reason: check.notes }),
+        _ if check.id.is_maintenance() => Some(Out::Service { id: check.service, reason: check.notes }),
         _ => None,
     };
     checks.filter_map(one).collect()
@@ -150,5 +167,8 @@ mod tests {
         let expected = "Node:\n  Name:   n1\n  Reason: disk swap\n\nService:\n  ID:     web-1\n  Reason: upgrade\n\n";
         assert_eq!(show(&found), expected);
         assert_eq!(show(&[]), "");
+        let known = standing(found, Some("web-1")).expect("out already");
+        assert!(known.starts_with("Service maintenance is enabled already for \"web-1\": upgrade ("), "{known}");
+        assert_eq!(standing(Vec::new(), None), None);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
         query[0].1.clone_from(segment);
     }
     if matches.get_one::<bool>("wan") == Some(&true) {
-        query = vec![("wan", "1".to_owned())];
+        return Err(super::no_wan());
     }
     query.extend(matches.get_one::<String>("filter").map(|filter| ("filter", filter.clone())));
     let format = Format::read(matches)?;

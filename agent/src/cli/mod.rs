@@ -105,6 +105,11 @@ impl Failure {
     }
 }
 
+/// For verbs that Consul lets look beyond the datacenter.
+pub(crate) fn no_wan() -> Failure {
+    Failure::Usage("several datacenters are not here yet: leave -wan out to ask about this one".to_owned())
+}
+
 /// What a verb may know of its surroundings.
 pub(crate) struct World {
     pub(crate) env: fn(&str) -> Option<String>,
@@ -339,7 +344,7 @@ pub(crate) fn root(named: impl Fn(&str) -> bool) -> Command {
 pub fn main() -> ExitCode {
     let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
     let words = match words {
-        Ok(words) => words,
+        Ok(words) => asking_for_help(words),
         Err(word) => return emit(&Output::complaint(format!("the argument {word:?} is not UTF-8"), 1)),
     };
     let root = root(|name| words.iter().any(|word| word == name));
@@ -354,6 +359,15 @@ pub fn main() -> ExitCode {
     let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let world = World { env: |name| std::env::var(name).ok(), bold };
     emit(&dispatch(VERBS, &matches, &world).unwrap_or_else(|failure| Output::complaint(failure, 1)))
+}
+
+/// `help kv get` asks as `kv get -h` does.
+fn asking_for_help(mut words: Vec<String>) -> Vec<String> {
+    if words.first().is_some_and(|word| word == "help") {
+        words.remove(0);
+        words.push("-h".to_owned());
+    }
+    words
 }
 
 /// The name comes first so that usage lines have it.
@@ -392,8 +406,10 @@ fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
                 if let Some(advice) = absent::advice(word) {
                     return Output::complaint(format!("There is no command {word:?}: {advice}."), 1);
                 }
-                let list = root.clone().render_help();
-                return Output::complaint(format!("There is no command {word:?}{hint}\n\n{list}"), 127);
+                return Output::complaint(
+                    format!("There is no command {word:?}{hint} All are listed by: {path} -h"),
+                    127,
+                );
             }
             Output::complaint(format!("{path} has no command {word:?}{hint} All are listed by: {path} -h"), 1)
         }
@@ -407,9 +423,27 @@ fn explain(root: &Command, argv: &[String], error: &clap::Error) -> Output {
                     let hint = near.map_or_else(|| ".".to_owned(), |near| format!("; did you mean -{near}?"));
                     format!("{path} has no flag -{flag}{hint}")
                 }
+                None if word.starts_with('-') => {
+                    format!("{path} takes no argument {word:?} here: flags go before arguments.")
+                }
                 None => format!("{path} takes no argument {word:?}."),
             };
             Output::complaint(format!("{fault} All are listed by: {path} -h"), 1)
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let (_, path) = named(root, argv);
+            // It comes as it stands in a usage line: --flag <VALUE>.
+            let flag =
+                text(ContextKind::InvalidArg).trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
+            let fault = match (text(ContextKind::InvalidValue), std::error::Error::source(error)) {
+                ("", _) => format!("-{flag} needs a value."),
+                (value, Some(cause)) if cause.is::<std::num::ParseIntError>() => {
+                    format!("-{flag}={value}: not a whole number.")
+                }
+                (value, Some(cause)) => format!("-{flag}={value}: {cause}."),
+                (value, None) => format!("-{flag}={value} is not possible."),
+            };
+            Output::complaint(format!("{fault} What it takes is told by: {path} -h"), 1)
         }
         _ => Output::complaint(error.to_string().trim_end(), 1),
     }
@@ -431,9 +465,13 @@ fn named<'a>(root: &'a Command, argv: &[String]) -> (&'a Command, String) {
 fn emit(output: &Output) -> ExitCode {
     let mut stdout = std::io::stdout().lock();
     let printed = stdout.write_all(&output.stdout).and_then(|()| stdout.flush());
-    let _ = std::io::stderr().lock().write_all(output.stderr.as_bytes());
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(output.stderr.as_bytes());
     match printed {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(stderr, "Error writing to standard output: {error}");
+            ExitCode::FAILURE
+        }
         _ => ExitCode::from(output.code),
     }
 }

@@ -38,12 +38,6 @@ struct Numbers {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Datacenter {
-    coordinates: Vec<Placed>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct Agent {
     config: Config,
 }
@@ -52,41 +46,30 @@ struct Agent {
 #[serde(rename_all = "PascalCase")]
 struct Config {
     node_name: String,
-    datacenter: String,
 }
 
 pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
-    let wan = matches.get_one::<bool>("wan") == Some(&true);
+    if matches.get_one::<bool>("wan") == Some(&true) {
+        return Err(super::no_wan());
+    }
     let nodes: Vec<&String> = matches.get_many("nodes").into_iter().flatten().collect();
     let (from, to) = match nodes[..] {
         [from] => (from, None),
         [from, to] => (from, Some(to)),
         _ => return Err(Failure::Usage("One or two node names must be specified".to_owned())),
     };
-    if wan && !nodes.iter().all(|node| node.contains('.')) {
-        return Err(Failure::Usage("node names must be specified as <node name>.<datacenter> with -wan".to_owned()));
-    }
     let client = world.client(matches)?;
-    let to = to.cloned().map_or_else(|| own_name(&client, wan), Ok)?;
-    let doing = || Failure::doing("Error getting coordinates");
-    let placed: Vec<Placed> = if wan {
-        let datacenters: Vec<Datacenter> = client.get("/v1/coordinate/datacenters", &[]).map_err(doing())?;
-        datacenters.into_iter().flat_map(|datacenter| datacenter.coordinates).collect()
-    } else {
-        client.get("/v1/coordinate/nodes", &[]).map_err(doing())?
-    };
+    let to = to.cloned().map_or_else(|| own_name(&client), Ok)?;
+    let placed: Vec<Placed> =
+        client.get("/v1/coordinate/nodes", &[]).map_err(Failure::doing("Error getting coordinates"))?;
     let seconds = place(&placed, from)?.distance(&place(&placed, &to)?);
-    let network = if wan { "WAN" } else { "LAN" };
-    Ok(Output::line(format_args!(
-        "Estimated {from} <-> {to} rtt: {:.3} ms (using {network} coordinates)",
-        seconds * 1000.0
-    )))
+    Ok(Output::line(format_args!("Estimated {from} <-> {to} rtt: {:.3} ms (using LAN coordinates)", seconds * 1000.0)))
 }
 
-fn own_name(client: &Client, wan: bool) -> Result<String, Failure> {
+fn own_name(client: &Client) -> Result<String, Failure> {
     let doing = Failure::doing("Unable to look up agent info");
-    let Agent { config: Config { node_name, datacenter } } = client.get("/v1/agent/self", &[]).map_err(doing)?;
-    Ok(if wan { format!("{node_name}.{datacenter}") } else { node_name })
+    let Agent { config: Config { node_name } } = client.get("/v1/agent/self", &[]).map_err(doing)?;
+    Ok(node_name)
 }
 
 /// Where the node is. Names are compared as the agent compares them, case-blind.

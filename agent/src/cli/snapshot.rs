@@ -51,6 +51,40 @@ struct Config {
     version: String,
 }
 
+/// Why a file cannot be used, with its name.
+fn failed<'a>(doing: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> Failure + Copy + 'a {
+    move |error| Failure::Refused(format!("Error {doing} snapshot file {}: {error}", path.display()))
+}
+
+/// The file to be written: what a link leads to, and no device, pipe or directory, whose place a snapshot would take.
+fn target(path: PathBuf) -> Result<PathBuf, Failure> {
+    let refuse =
+        |problem: &str| Err(Failure::Usage(format!("Error writing snapshot file {}: {problem}", path.display())));
+    if path.as_os_str() == "-" {
+        return refuse("a snapshot is read back before it counts, so it needs a file; one of this name is ./-");
+    }
+    match std::fs::metadata(&path) {
+        Ok(there) if there.is_file() => std::fs::canonicalize(&path).map_err(failed("writing", &path)),
+        Ok(there) if there.is_dir() => refuse("it is a directory; give the name of a file in it"),
+        Ok(_) => refuse("it is no regular file; give the name of one, or of one that is to be made"),
+        // A link to what is not there yet.
+        Err(_) if path.is_symlink() => {
+            let leads = std::fs::read_link(&path).map_err(failed("writing", &path))?;
+            Ok(path.with_file_name(leads))
+        }
+        Err(_) => Ok(path),
+    }
+}
+
+/// A file that is there, and whose end is known.
+fn regular(path: &Path) -> Result<(File, u64), Failure> {
+    let found = std::fs::metadata(path).map_err(failed("opening", path))?;
+    if !found.is_file() {
+        return Err(failed("opening", path)(std::io::Error::other("it is no regular file")));
+    }
+    Ok((File::open(path).map_err(failed("opening", path))?, found.len()))
+}
+
 /// The file's name with what was asked for before its last extension.
 fn named(file: &Path, words: &str, myself: &Myself) -> Result<PathBuf, Failure> {
     let mut stem = file.file_stem().unwrap_or_default().to_owned();
@@ -86,7 +120,8 @@ pub(crate) fn save(matches: &ArgMatches, world: &World) -> Result<Output, Failur
         let myself = client.get("/v1/agent/self", &[]).map_err(Failure::doing("Error querying agent"))?;
         path = named(&path, words, &myself)?;
     }
-    let failed = |error: std::io::Error| Failure::Refused(format!("Error writing snapshot file: {error}"));
+    let path = target(path)?;
+    let failed = failed("writing", &path);
     let mut unverified = path.clone().into_os_string();
     unverified.push(".unverified");
     let unverified = PathBuf::from(unverified);
@@ -101,7 +136,10 @@ pub(crate) fn save(matches: &ArgMatches, world: &World) -> Result<Output, Failur
         .map_err(Failure::doing("Error requesting snapshot"))
         .and_then(|()| out.sync_all().map_err(failed))
         .and_then(|()| {
-            read(&unverified).map_err(|error| Failure::Refused(format!("Error verifying snapshot file: {error}")))
+            let file = File::open(&unverified).map_err(failed)?;
+            read(file).map_err(|error| {
+                Failure::Refused(format!("Error verifying snapshot file {}: {error}", unverified.display()))
+            })
         })
         .and_then(|backup| std::fs::rename(&unverified, &path).map_err(failed).map(|()| backup.meta.index));
     progress.finish();
@@ -123,10 +161,7 @@ pub(crate) fn restore_arguments(command: Command) -> Command {
 }
 
 pub(crate) fn restore(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
-    let path = file(matches)?;
-    let failed = |error: std::io::Error| Failure::Refused(format!("Error opening snapshot file: {error}"));
-    let file = File::open(&path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
+    let (file, size) = regular(&file(matches)?)?;
     let progress = Progress::of("restoring", size);
     let restored = world.client(matches)?.send_file("/v1/snapshot", file, size, progress.clone());
     progress.finish();
@@ -151,7 +186,9 @@ pub(crate) fn inspect_arguments(command: Command) -> Command {
 }
 
 pub(crate) fn inspect(matches: &ArgMatches, _: &World) -> Result<Output, Failure> {
-    let backup = read(&file(matches)?).map_err(|error| Failure::Refused(format!("Error reading snapshot: {error}")))?;
+    let path = file(matches)?;
+    let backup = read(File::open(&path).map_err(failed("opening", &path))?)
+        .map_err(|error| Failure::Refused(format!("Error reading snapshot file {}: {error}", path.display())))?;
     let kv = (matches.get_one::<bool>("kvdetails") == Some(&true)).then(|| {
         let depth = matches.get_one::<usize>("kvdepth").copied().unwrap_or(2).max(1);
         let filter = matches.get_one::<String>("kvfilter").map(String::as_str).unwrap_or_default();
@@ -163,8 +200,8 @@ pub(crate) fn inspect(matches: &ArgMatches, _: &World) -> Result<Output, Failure
     })
 }
 
-fn read(path: &Path) -> Result<Backup, archive::Unfit> {
-    archive::unpack(BufReader::new(File::open(path)?))
+fn read(file: File) -> Result<Backup, archive::Unfit> {
+    archive::unpack(BufReader::new(file))
 }
 
 /// How many keys there are under each prefix, and their bytes.
@@ -225,4 +262,34 @@ fn json(backup: &Backup, kv: Option<&BTreeMap<String, (u64, u64)>>) -> serde_jso
         "StatsKV": kv,
         "TotalSize": total,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_snapshot_goes_where_a_link_leads_and_takes_the_place_of_files_alone() {
+        let root = std::env::temp_dir().join(format!("lictor-target-{}", std::process::id()));
+        std::fs::create_dir_all(&root).expect("made");
+        let root = std::fs::canonicalize(root).expect("there");
+        let at = |name: &str| root.join(name);
+        std::fs::write(at("old"), "").expect("written");
+        symlink("old", at("link")).expect("linked");
+        symlink("new", at("dangling")).expect("linked");
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        for (name, leads) in [("old", "old"), ("new", "new"), ("link", "old"), ("dangling", "new")] {
+            assert_eq!(target(at(name)).expect("a file"), at(leads), "{name}");
+        }
+        let refused = |path: PathBuf| target(path).expect_err("refused").to_string();
+        assert!(
+            refused(at("pipe"))
+                .ends_with("/pipe: it is no regular file; give the name of one, or of one that is to be made")
+        );
+        assert!(refused(root.clone()).ends_with("it is a directory; give the name of a file in it"));
+        assert!(refused(PathBuf::from("-")).ends_with("one of this name is ./-"));
+        assert!(regular(&at("pipe")).is_err(), "nobody waits for a pipe");
+        std::fs::remove_dir_all(root).expect("removed");
+    }
 }

@@ -3,7 +3,7 @@ use super::*;
 #[track_caller]
 fn check(line: &str, code: u8, stdout: &str, stderr: &str) {
     let root = root(|_| true);
-    let argv = argv::normalise(&root, line.split_whitespace().map(str::to_owned));
+    let argv = argv::normalise(&root, asking_for_help(line.split_whitespace().map(str::to_owned).collect()));
     let world = World { env: |_| None, bold: false };
     let output = match parse(&root, &argv) {
         Ok(matches) => dispatch(VERBS, &matches, &world).unwrap_or_else(|failure| Output::complaint(failure, 1)),
@@ -29,7 +29,14 @@ fn help_unknown_commands_and_wrong_flags() {
     check("", 127, "", "members");
     check("-h", 0, "Service discovery", "");
     check("kv get -h", 0, "Shows values", "");
-    check("membres", 127, "", "There is no command \"membres\"; did you mean \"members\"?");
+    check("help", 0, "Service discovery", "");
+    check("help kv get", 0, "Shows values", "");
+    check(
+        "membres",
+        127,
+        "",
+        "There is no command \"membres\"; did you mean \"members\"? All are listed by: lictor -h",
+    );
     check(
         "kv gett x",
         1,
@@ -47,6 +54,10 @@ fn help_unknown_commands_and_wrong_flags() {
     );
     check("session", 1, "", "There is no command \"session\": Consul has none either");
     check("info -zzz", 1, "", "lictor info has no flag -zzz. All");
+    check("kv put -flags=x k v", 1, "", "-flags=x: not a whole number. What it takes is told by: lictor kv put -h");
+    check("kv put -flags", 1, "", "-flags needs a value.");
+    check("kv delete -recurse=y k", 1, "", "-recurse=y: \"y\" is neither true nor false.");
+    check("snapshot save f -stale", 1, "", "flags go before arguments. All");
     check("info web", 1, "", "lictor info takes no argument \"web\". All");
     check("version", 0, "lictor v", "");
     check("-version", 0, "lictor v", "");
@@ -64,7 +75,8 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("event -name=x a b", 1, "", "Too many command line arguments.");
     check("rtt", 1, "", "One or two node names must be specified");
     check("rtt a b c", 1, "", "One or two node names must be specified");
-    check("rtt -wan a", 1, "", "node names must be specified as <node name>.<datacenter>");
+    check("rtt -wan a.dc1", 1, "", "several datacenters are not here yet");
+    check("members -wan", 1, "", "several datacenters are not here yet");
     check("maint -enable -disable", 1, "", "Only one of -enable or -disable may be provided");
     check("maint -disable -reason=x", 1, "", "Reason may only be provided with -enable");
     check("maint -service=web", 1, "", "Service requires either -enable or -disable");
@@ -74,6 +86,12 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("validate", 1, "", "Must specify at least one config file or directory");
     check("kv get", 1, "", "Error! Missing KEY argument");
     check("kv get a b", 1, "", "Too many arguments (expected 1, got 2)");
+    check(
+        "kv get a -recurse",
+        1,
+        "",
+        "Too many arguments (expected 1, got 2); flags such as -recurse go before the key",
+    );
     check("kv put", 1, "", "Error! Missing KEY argument");
     check("kv put -cas k v", 1, "", "Must specify -modify-index with -cas!");
     check("kv put -acquire k v", 1, "", "Error! Missing -session (required with -acquire and -release)");
@@ -94,6 +112,7 @@ fn arguments_are_checked_before_anybody_is_asked() {
     check("members -status=(", 1, "", "Failed to compile status regexp");
     check("debug -interval=1s", 1, "", "Capture validation failed: interval must be at least 5s");
     check("operator usage instances -billable -connect", 1, "", "Cannot specify both -billable and -connect flags");
+    check("operator autopilot set-config", 1, "", "Nothing to set: name what is to change");
     check("services register", 1, "", "requires at least one file");
     check("services deregister", 1, "", "requires at least one file");
     check("catalog nodes -node-meta=x", 1, "", "write key=value");

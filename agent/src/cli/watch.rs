@@ -1,13 +1,14 @@
 //! `watch`: shows a piece of the catalog once, or runs a program with it whenever it changes. It prints by itself, as it has no
 //! end of its own.
 
-use super::child::Program;
+use super::child::{Ended, Program, Signals};
 use super::client::{Answer, Client, ClientError, escape};
 use super::{Failure, Output, World, client};
 use crate::config::flags::switch;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -193,27 +194,39 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
         .map_err(Failure::doing("Error querying Consul agent"))?;
     let mut seen = Seen::default();
     if words.is_empty() {
-        let payload = next(&client, &wanted, &mut seen, true)?;
+        let payload = client.block_on(next(&client, &wanted, &mut seen, true))?;
         return Ok(Output::line(payload));
     }
-    let program = Program { words, shell };
+    client.block_on(follow(&client, &wanted, &Program { words, shell }, seen))
+}
+
+/// Runs the program with each news, until it fails or a signal ends us.
+async fn follow(client: &Client, wanted: &Wanted, program: &Program, mut seen: Seen) -> Result<Output, Failure> {
+    let failed = |problem: &dyn Display| Failure::Refused(format!("Error executing handler: {problem}"));
+    let mut signals = Signals::new().map_err(|error| failed(&error))?;
     loop {
-        let payload = next(&client, &wanted, &mut seen, false)? + "\n";
+        let payload = tokio::select! {
+            biased;
+            _ = signals.next() => return Ok(Output::default()),
+            payload = next(client, wanted, &mut seen, false) => payload? + "\n",
+        };
         let index = seen.index.to_string();
-        match client.block_on(program.run(("CONSUL_INDEX", &index), payload.as_bytes())) {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Err(Failure::Refused(format!("Error executing handler: {status}"))),
-            Err(error) => return Err(Failure::Refused(format!("Error executing handler: {error}"))),
+        let ran = program.run(("CONSUL_INDEX", &index), payload.as_bytes(), &mut signals).await;
+        match ran.map_err(|error| failed(&error))? {
+            // Whoever ends the program ends us too.
+            Ended { asked: true, .. } => return Ok(Output::default()),
+            Ended { status, .. } if status.success() => {}
+            Ended { status, .. } => return Err(failed(&status)),
         }
     }
 }
 
 /// Waits until what is watched is another one than what was seen. An agent that is away is waited for.
-fn next(client: &Client, wanted: &Wanted, seen: &mut Seen, pretty: bool) -> Result<String, Failure> {
+async fn next(client: &Client, wanted: &Wanted, seen: &mut Seen, pretty: bool) -> Result<String, Failure> {
     let doing = || Failure::doing("Watch errored");
     let mut failures = 0_u32;
     loop {
-        match poll(client, wanted, seen.index, pretty) {
+        match poll(client, wanted, seen.index, pretty).await {
             Ok(answer) => {
                 failures = 0;
                 let news = seen.news(wanted.form, &answer).map_err(|error| client.strange(&error)).map_err(doing())?;
@@ -226,14 +239,14 @@ fn next(client: &Client, wanted: &Wanted, seen: &mut Seen, pretty: bool) -> Resu
                 let pause = (PAUSE * failures.saturating_mul(failures)).min(PAUSE_MAX);
                 let told = format!("Watch errored: {error}, retry in {}s\n", pause.as_secs());
                 let _ = std::io::stderr().lock().write_all(told.as_bytes());
-                client.block_on(async { tokio::time::sleep(pause).await });
+                tokio::time::sleep(pause).await;
             }
             Err(error) => return Err(doing()(error)),
         }
     }
 }
 
-fn poll(client: &Client, wanted: &Wanted, index: u64, pretty: bool) -> Result<Answer, ClientError> {
+async fn poll(client: &Client, wanted: &Wanted, index: u64, pretty: bool) -> Result<Answer, ClientError> {
     let mut query = wanted.query.clone();
     if index > 0 {
         query.extend([("index", index.to_string()), ("wait", WAIT.to_owned())]);
@@ -241,7 +254,7 @@ fn poll(client: &Client, wanted: &Wanted, index: u64, pretty: bool) -> Result<An
     if pretty {
         query.push(("pretty", String::new()));
     }
-    let answer = client.ask(reqwest::Method::GET, &wanted.path, &query, Vec::new())?;
+    let answer = client.send(reqwest::Method::GET, &wanted.path, &query, Vec::new()).await?;
     let missing = answer.status == 404 && answer.body.is_empty() && matches!(wanted.form, Form::Key | Form::Keys);
     if answer.status == 200 || missing { Ok(answer) } else { Err(answer.refused()) }
 }

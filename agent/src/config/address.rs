@@ -28,7 +28,18 @@ impl std::fmt::Display for HttpAddr {
     }
 }
 
+/// The name of an interface that stands for any.
+const ANY_INTERFACE: &str = "*";
+
 impl Host {
+    /// A machine that nobody has looked at: whatever files ask of it, it has.
+    #[must_use]
+    pub fn any() -> Self {
+        let (v4, v6) = (Ipv4Addr::new(10, 0, 0, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+        let interfaces = [v4.into(), v6.into()].map(|ip| (ANY_INTERFACE.to_owned(), ip)).to_vec();
+        Self { hostname: "any".to_owned(), interfaces }
+    }
+
     /// RFC 1918 and RFC 6598, which is what Consul calls private.
     fn private_v4(&self) -> Vec<IpAddr> {
         let private = |ip: &Ipv4Addr| ip.is_private() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64);
@@ -101,7 +112,8 @@ impl Host {
             }
             ["GetInterfaceIP", name] => {
                 let name = name.trim_matches(|c| matches!(c, '"' | '`' | '\''));
-                let on_it = || self.interfaces.iter().filter(|(interface, _)| interface == name).map(|(_, ip)| *ip);
+                let named = |interface: &str| interface == name || interface == ANY_INTERFACE;
+                let on_it = || self.interfaces.iter().filter(|(interface, _)| named(interface)).map(|(_, ip)| *ip);
                 on_it().find(IpAddr::is_ipv4).or_else(|| on_it().next()).ok_or_else(|| {
                     let mut names: Vec<&str> = self.interfaces.iter().map(|(name, _)| name.as_str()).collect();
                     names.dedup();

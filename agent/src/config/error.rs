@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// One reason. The first that is found is reported.
+/// One reason, or several.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -32,10 +32,55 @@ pub enum ConfigError {
     NoAddress { key: &'static str, candidates: Vec<String> },
     #[error("{first} and {second} are both on {address}; give one of them another port, or -1 to switch it off")]
     PortTwice { first: String, second: String, address: String },
-    #[error("{file}: {kind} definition {number}: {problem}")]
-    Definition { file: String, kind: &'static str, number: usize, problem: String },
+    /// `what` is the definition with its id or name, or its number.
+    #[error("{file}: {what}: {problem}")]
+    Definition { file: String, what: String, problem: String },
     #[error("{0}")]
     Arguments(String),
+    /// More than one, none of them of this kind.
+    #[error("{} errors occurred:{}", .0.len(), listed(.0))]
+    Several(Vec<Self>),
+}
+
+/// What has been found wrong so far, so that one run tells all of it.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<ConfigError>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, error: ConfigError) {
+        match error {
+            ConfigError::Several(errors) => self.0.extend(errors),
+            error => self.0.push(error),
+        }
+    }
+
+    /// What was read, if it was right.
+    pub(crate) fn keep<T>(&mut self, read: Result<T, ConfigError>) -> Option<T> {
+        read.map_err(|error| self.add(error)).ok()
+    }
+
+    /// Passes `value` on if nothing was wrong.
+    ///
+    /// # Errors
+    /// What was, as one.
+    pub(crate) fn or<T>(self, value: T) -> Result<T, ConfigError> {
+        if self.is_empty() { Ok(value) } else { Err(self.into()) }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Faults> for ConfigError {
+    /// One of them as itself.
+    fn from(mut faults: Faults) -> Self {
+        if faults.0.len() == 1 { faults.0.remove(0) } else { Self::Several(faults.0) }
+    }
+}
+
+fn listed(errors: &[ConfigError]) -> String {
+    errors.iter().map(|error| format!("\n  * {error}")).collect()
 }
 
 fn hint(nearest: Option<&str>) -> String {

@@ -1,6 +1,6 @@
 //! Configuration files and directories: which are read, in which order, and in which of the two languages.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Faults};
 use super::hcl;
 use super::raw::Raw;
 use serde_json::{Map, Value};
@@ -63,7 +63,7 @@ pub fn parse(name: &str, text: &str, format: Format) -> Result<Map<String, Value
 /// Reads a file, or every `.hcl` and `.json` file of a directory in alphabetical order (not its subdirectories).
 ///
 /// # Errors
-/// As [`read`], for whichever file fails first.
+/// As [`read`], for every file that fails.
 pub fn read_path(path: &Path, forced: Option<Format>, warnings: &mut Vec<String>) -> Result<Vec<Named>, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_path_buf(), source };
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
@@ -82,7 +82,9 @@ pub fn read_path(path: &Path, forced: Option<Format>, warnings: &mut Vec<String>
     files.retain(|file| (forced.is_some() || Format::of(file).is_some()) && file.is_file());
     files.sort();
     let format = |file: &Path| forced.or_else(|| Format::of(file)).unwrap_or(Format::Hcl);
-    files.iter().map(|file| read(file, format(file))).collect()
+    let mut faults = Faults::default();
+    let read = files.iter().filter_map(|file| faults.keep(read(file, format(file)))).collect();
+    faults.or(read)
 }
 
 /// Reads one file.
@@ -112,11 +114,11 @@ pub(crate) fn read_all(
     forced: Option<Format>,
     warnings: &mut Vec<String>,
 ) -> Result<Raw, ConfigError> {
-    let mut merged = Raw::default();
+    let (mut merged, mut faults) = (Raw::default(), Faults::default());
     for path in paths {
-        for (name, map) in read_path(path, forced, warnings)? {
-            merged.merge(Raw::read(&name, &map)?);
+        for (name, map) in faults.keep(read_path(path, forced, warnings)).into_iter().flatten() {
+            merged.merge(faults.keep(Raw::read(&name, &map)).unwrap_or_default());
         }
     }
-    Ok(merged)
+    faults.or(merged)
 }

@@ -1,7 +1,8 @@
 //! What the operator wrote, before anybody decides what it means: a value for each path of the schema, and where it was
 //! written. Sources are read into one [`Raw`] each and merged in order, later ones over earlier ones.
 
-use super::error::ConfigError;
+use super::definition::{Defined, unknown_keys};
+use super::error::{ConfigError, Faults};
 use super::schema::{self, Key, Kind, Place, Standing};
 use crate::time::parse_duration;
 use serde_json::{Map, Value};
@@ -25,21 +26,21 @@ impl Raw {
     /// Sorts one source's object into the schema.
     ///
     /// # Errors
-    /// [`ConfigError::UnknownKey`], [`ConfigError::Type`], [`ConfigError::Value`].
+    /// All of [`ConfigError::UnknownKey`], [`ConfigError::Type`] and [`ConfigError::Value`] that there are.
     pub(crate) fn read(source: &str, body: &Map<String, Value>) -> Result<Self, ConfigError> {
-        let mut raw = Self::default();
-        raw.read_block(&Arc::from(source), "", body)?;
-        Ok(raw)
+        let (mut raw, mut faults) = (Self::default(), Faults::default());
+        raw.read_block(&Arc::from(source), "", body, &mut faults);
+        faults.or(raw)
     }
 
-    fn read_block(&mut self, source: &Arc<str>, prefix: &str, body: &Map<String, Value>) -> Result<(), ConfigError> {
+    fn read_block(&mut self, source: &Arc<str>, prefix: &str, body: &Map<String, Value>, faults: &mut Faults) {
         for (key, value) in body {
             let written = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
             let path = written.to_lowercase();
             match schema::find(&path) {
                 _ if matches!(path.as_str(), "services" | "checks" | "service" | "check") && value.is_null() => {}
                 Place::Key(path, key) if !value.is_null() => {
-                    let value = normalise(source, path, key, value)?;
+                    let Some(value) = faults.keep(normalise(source, path, key, value)) else { continue };
                     let path = match path {
                         "service" => "services",
                         "check" => "checks",
@@ -47,22 +48,18 @@ impl Raw {
                     };
                     self.add(path.to_owned(), Leaf { value, source: Arc::clone(source) });
                 }
-                Place::Block if !value.is_null() => {
-                    for part in parts(value).ok_or_else(|| wrong(source, &written, "a block", value))? {
-                        self.read_block(source, &path, part)?;
-                    }
-                }
-                Place::Unknown => {
-                    return Err(ConfigError::UnknownKey {
-                        file: source.to_string(),
-                        key: written,
-                        nearest: schema::nearest(&path).map(str::to_owned),
-                    });
-                }
+                Place::Block if !value.is_null() => match parts(value) {
+                    Some(parts) => parts.into_iter().for_each(|part| self.read_block(source, &path, part, faults)),
+                    None => faults.add(wrong(source, &written, "a block", value)),
+                },
+                Place::Unknown => faults.add(ConfigError::UnknownKey {
+                    file: source.to_string(),
+                    key: written,
+                    nearest: schema::nearest(&path).map(str::to_owned),
+                }),
                 Place::Key(..) | Place::Block => {}
             }
         }
-        Ok(())
     }
 
     /// Lays a later source over this one: scalars of the later one win, lists are appended, maps are merged by key.
@@ -116,10 +113,16 @@ fn harmless(path: &str, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => path == "acl_enforce_version_8",
-        Value::String(text) => text.is_empty() || (path.ends_with("default_policy") && text == "allow"),
+        Value::String(text) => match path {
+            _ if text.is_empty() || parse_duration(text).is_ok_and(|span| span.is_zero()) => true,
+            "acl.default_policy" | "acl_default_policy" => text == "allow",
+            "limits.request_limits.mode" => text == "disabled",
+            _ => false,
+        },
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
-        Value::Number(_) => false,
+        // A port that is switched off.
+        Value::Number(number) => path.starts_with("ports.") && number.as_i64().is_some_and(|port| port <= 0),
     }
 }
 
@@ -198,7 +201,11 @@ fn normalise(source: &Arc<str>, path: &str, key: Key, value: &Value) -> Result<V
         }
         Kind::Definitions => {
             let Some(parts) = parts(value) else { return refuse("a definition or a list of definitions") };
-            Ok(Value::Array(parts.into_iter().map(|part| Value::Object(definition(part, source))).collect()))
+            let mut faults = Faults::default();
+            for error in parts.iter().flat_map(|part| unknown_keys(Defined::under(path), source, path, part)) {
+                faults.add(error);
+            }
+            faults.or(Value::Array(parts.into_iter().map(|part| Value::Object(definition(part, source))).collect()))
         }
     }
 }

@@ -1,13 +1,12 @@
 //! From what was written to what it means: defaults, derived values, and every rule that a value must keep.
 
 use super::address::{Host, HttpAddr};
-use super::error::ConfigError;
+use super::definition::{self, Defined, Spec};
+use super::error::{ConfigError, Faults};
 use super::raw::{ORIGIN, Raw};
 use super::resolved::{DnsConfig, Limits, LogConfig, LogLevel, Ports, Resolved, Soa};
 use super::{debug, rules};
-use crate::checks::CheckSpec;
 use crate::json::Object;
-use crate::local::ServiceSpec;
 use crate::signing::{self, BadSigning};
 use crate::time::parse_duration;
 use lictor_catalog::Autopilot;
@@ -18,6 +17,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// One definition, where it was written, and what it means.
+pub(crate) struct Definition {
+    pub(crate) file: String,
+    pub(crate) definition: Value,
+    spec: Spec,
+}
 
 /// Typed access to the merged settings; its errors name key, value and origin.
 pub(crate) struct Settings<'a>(pub(crate) &'a Raw);
@@ -227,39 +233,47 @@ impl Settings<'_> {
         })
     }
 
-    /// Service or check definitions, found valid by whoever owns their form.
-    fn definitions(
-        &self,
-        path: &'static str,
-        kind: &'static str,
-        parse: impl Fn(&Value) -> Result<(), String>,
-    ) -> Result<Vec<Value>, ConfigError> {
+    /// The definitions of one kind, as far as they are right.
+    pub(crate) fn definitions(&self, what: Defined, faults: &mut Faults) -> Vec<Definition> {
+        let path = match what {
+            Defined::Service => "services",
+            Defined::Check => "checks",
+        };
         let list = self.0.get(path).and_then(|leaf| leaf.value.as_array());
-        let mut found = Vec::new();
-        for (place, definition) in list.into_iter().flatten().enumerate() {
+        let (mut found, mut numbers) = (Vec::new(), BTreeMap::<String, usize>::new());
+        for definition in list.into_iter().flatten() {
             let mut definition = definition.clone();
             let origin = definition.as_object_mut().and_then(|map| map.remove(ORIGIN));
-            parse(&definition).map_err(|problem| ConfigError::Definition {
-                file: origin.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
-                kind,
-                number: place + 1,
-                problem,
-            })?;
-            found.push(definition);
+            let file = origin.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+            let number = numbers.entry(file.clone()).or_default();
+            *number += 1;
+            if let Some(spec) = faults.keep(Spec::read(what, &file, *number, &definition)) {
+                found.push(Definition { file, definition, spec });
+            }
         }
-        Ok(found)
-    }
-}
-
-impl Settings<'_> {
-    fn services(&self) -> Result<Vec<Value>, ConfigError> {
-        self.definitions("services", "service", |one| {
-            ServiceSpec::parse(one).map(drop).map_err(|error| error.to_string())
-        })
+        found
     }
 
-    fn checks(&self) -> Result<Vec<Value>, ConfigError> {
-        self.definitions("checks", "check", |one| CheckSpec::parse(one).map(drop).map_err(|error| error.to_string()))
+    /// The definitions that this agent runs.
+    fn runnable(&self, what: Defined, faults: &mut Faults, warnings: &mut Vec<String>) -> Vec<Value> {
+        let scripts = self.on("enable_script_checks") || self.on("enable_local_script_checks");
+        let found = self.definitions(what, faults);
+        for Definition { file, spec, .. } in &found {
+            faults.keep(definition::runnable(what, file, spec, scripts, warnings));
+        }
+        let id = |one: &Definition| lictor_catalog::model::folded(one.spec.id()).into_owned();
+        for (place, later) in found.iter().enumerate() {
+            if let Some(earlier) = found[..place].iter().rev().find(|earlier| id(earlier) == id(later)) {
+                warnings.push(format!(
+                    "{}: {} {:?} takes the place of the one in {}: both have this id",
+                    later.file,
+                    what.word(),
+                    later.spec.id(),
+                    earlier.file
+                ));
+            }
+        }
+        found.into_iter().map(|one| one.definition).collect()
     }
 }
 
@@ -297,27 +311,57 @@ fn place(settings: &Settings<'_>, host: &Host, server: bool, warnings: &mut Vec<
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Everything, checked.
+/// Everything, checked: what the files alone can have wrong before what the machine has a say in.
 pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<String>) -> Result<Resolved, ConfigError> {
     let settings = Settings(raw);
     let server = settings.on("server");
-    let (bootstrap, bootstrap_expect) = rules::bootstrap(&settings, server, dev, &mut warnings)?;
-    let datacenter = rules::datacenter(&settings, "datacenter")?.unwrap_or_else(|| "dc1".to_owned());
-    let primary = match rules::datacenter(&settings, "primary_datacenter")? {
-        Some(primary) => Some(primary),
-        None => rules::datacenter(&settings, "acl_datacenter")?,
+    let mut faults = Faults::default();
+    let services = settings.runnable(Defined::Service, &mut faults, &mut warnings);
+    let checks = settings.runnable(Defined::Check, &mut faults, &mut warnings);
+    let (
+        Some(data_dir),
+        Some((bootstrap, bootstrap_expect)),
+        Some(datacenter),
+        Some(primary),
+        Some(acl_datacenter),
+        Some(node_id),
+        Some(encrypt),
+        Some(log),
+        Some(limits),
+        Some(dns_config),
+        Some((trust_domain, signing)),
+        Some(autopilot),
+        Some(write_from),
+        true,
+    ) = (
+        faults.keep(rules::data_dir(&settings, dev, &mut warnings)),
+        faults.keep(rules::bootstrap(&settings, server, dev, &mut warnings)),
+        faults.keep(rules::datacenter(&settings, "datacenter")),
+        faults.keep(rules::datacenter(&settings, "primary_datacenter")),
+        faults.keep(rules::datacenter(&settings, "acl_datacenter")),
+        faults.keep(rules::node_id(&settings)),
+        faults.keep(rules::encrypt(&settings)),
+        faults.keep(settings.log()),
+        faults.keep(settings.limits()),
+        faults.keep(settings.dns_config()),
+        faults.keep(settings.authority()),
+        faults.keep(settings.autopilot()),
+        faults.keep(rules::write_from(&settings)),
+        faults.is_empty(),
+    )
+    else {
+        return Err(faults.into());
     };
-    // What an operator can least do without is asked for first.
-    let data_dir = rules::data_dir(&settings, dev, &mut warnings)?;
+    let datacenter = datacenter.unwrap_or_else(|| "dc1".to_owned());
     let place = place(&settings, host, server, &mut warnings)?;
-    let (trust_domain, signing) = settings.authority()?;
 
     let mut resolved = Resolved {
-        primary_datacenter: primary.unwrap_or_else(|| datacenter.clone()),
+        primary_datacenter: primary.or(acl_datacenter).unwrap_or_else(|| datacenter.clone()),
         datacenter,
         node_name: rules::node_name(&settings, host, &mut warnings)?,
-        node_id: rules::node_id(&settings)?,
+        node_id,
         data_dir,
+        config_paths: Vec::new(),
         dev,
         server,
         bootstrap,
@@ -343,10 +387,11 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         leave_drain_time: settings.duration("performance.leave_drain_time", SECOND * 5),
         rpc_hold_timeout: settings.duration("performance.rpc_hold_timeout", SECOND * 7),
         node_meta: settings.map("node_meta"),
-        encrypt: rules::encrypt(&settings)?,
+        tagged_addresses: settings.map("tagged_addresses"),
+        encrypt,
         disable_keyring_file: settings.on("disable_keyring_file"),
         disable_coordinates: settings.on("disable_coordinates"),
-        log: settings.log()?,
+        log,
         pid_file: settings.path("pid_file"),
         enable_script_checks: settings.on("enable_script_checks"),
         enable_local_script_checks: settings.on("enable_local_script_checks"),
@@ -364,17 +409,19 @@ pub(crate) fn resolve(raw: &Raw, dev: bool, host: &Host, mut warnings: Vec<Strin
         raft_snapshot_threshold: settings.number("raft_snapshot_threshold", 16_384, 1, 1 << 40)?,
         raft_snapshot_interval: settings.duration("raft_snapshot_interval", SECOND * 30),
         raft_trailing_logs: settings.number("raft_trailing_logs", 10_240, 1, 1 << 40)?,
-        limits: settings.limits()?,
-        dns_config: settings.dns_config()?,
+        limits,
+        dns_config,
         response_headers: settings.map("http_config.response_headers").into_iter().collect(),
         block_endpoints: settings.texts("http_config.block_endpoints"),
+        write_from,
+        unprintable_paths: settings.on("disable_http_unprintable_char_filter"),
         telemetry: rules::telemetry(&settings, host)?,
         connect: settings.flag("connect.enabled").unwrap_or(true),
         trust_domain,
         signing,
-        autopilot: settings.autopilot()?,
-        services: settings.services()?,
-        checks: settings.checks()?,
+        autopilot,
+        services,
+        checks,
         debug: Value::Null,
         warnings: Vec::new(),
     };

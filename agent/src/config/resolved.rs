@@ -2,6 +2,7 @@
 
 use super::address::HttpAddr;
 use crate::metrics::Telemetry;
+use crate::network::Network;
 use lictor_catalog::Autopilot;
 use lictor_catalog::model::Signing;
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub struct Resolved {
     pub node_id: Option<Uuid>,
     /// Absent with `-dev`: everything stays in memory.
     pub data_dir: Option<PathBuf>,
+    /// Files and directories that were read, in their order.
+    pub config_paths: Vec<PathBuf>,
     pub dev: bool,
     pub server: bool,
     pub bootstrap: bool,
@@ -52,6 +55,8 @@ pub struct Resolved {
     pub rpc_hold_timeout: Duration,
 
     pub node_meta: BTreeMap<String, String>,
+    /// Besides those that follow from `advertise`, or in their place.
+    pub tagged_addresses: BTreeMap<String, String>,
     /// 16, 24 or 32 bytes.
     pub encrypt: Option<Vec<u8>>,
     pub disable_keyring_file: bool,
@@ -81,6 +86,10 @@ pub struct Resolved {
     /// Names as written, sorted.
     pub response_headers: Vec<(String, String)>,
     pub block_endpoints: Vec<String>,
+    /// Where writes may come from; everywhere if empty.
+    pub write_from: Vec<Network>,
+    /// Paths of HTTP may hold what cannot be printed.
+    pub unprintable_paths: bool,
     pub telemetry: Telemetry,
     /// Roots are shown and certificates signed.
     pub connect: bool,

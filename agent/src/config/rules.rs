@@ -6,6 +6,7 @@ use super::raw::Raw;
 use super::resolve::Settings;
 use super::resolved::Resolved;
 use crate::metrics::Telemetry;
+use crate::network::{BadNetwork, Network};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::net::{IpAddr, SocketAddr};
@@ -102,14 +103,15 @@ pub(crate) fn bootstrap(
         Some(_) => return settings.refuse("bootstrap_expect", "must be from 0 to 64; 3 or 5 servers are usual"),
     };
     let bootstrap = settings.on("bootstrap");
-    let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    let conflict = |path: &str, text: &str| Err(ConfigError::Conflict(format!("{}: {text}", settings.0.source(path))));
+    let expecting = |text| conflict("bootstrap_expect", text);
     match (bootstrap, expect) {
         (true, 1..) if dev => {
-            conflict("'bootstrap_expect > 0' and '-dev' are mutually exclusive; leave one of them out")
+            expecting("'bootstrap_expect > 0' and '-dev' are mutually exclusive; leave one of them out")
         }
-        (true, 1..) => conflict("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive; leave one out"),
-        (true, _) if !server => conflict("'bootstrap = true' requires 'server = true'; add it (-server)"),
-        (_, 1..) if !server => conflict("'bootstrap_expect > 0' requires 'server = true'; add it (-server)"),
+        (true, 1..) => expecting("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive; leave one out"),
+        (true, _) if !server => conflict("bootstrap", "'bootstrap = true' requires 'server = true'; add it (-server)"),
+        (_, 1..) if !server => expecting("'bootstrap_expect > 0' requires 'server = true'; add it (-server)"),
         (false, 1) => {
             warnings.push("bootstrap_expect = 1 is the same as bootstrap: one server forms a cluster alone".to_owned());
             Ok((true, 1))
@@ -199,6 +201,13 @@ fn node_meta(settings: &Settings<'_>, resolved: &Resolved) -> Result<(), ConfigE
     Ok(())
 }
 
+/// `http_config.allow_write_http_from`.
+pub(crate) fn write_from(settings: &Settings<'_>) -> Result<Vec<Network>, ConfigError> {
+    let path = "http_config.allow_write_http_from";
+    let one = |text: &String| text.parse().or_else(|bad: BadNetwork| settings.refuse(path, bad.to_string()));
+    settings.texts(path).iter().map(one).collect()
+}
+
 /// No two listeners on one address; a wildcard is on every address.
 fn ports(resolved: &Resolved) -> Result<(), ConfigError> {
     let mut taken: Vec<(&str, SocketAddr)> = vec![("ports.server", resolved.server_rpc)];
@@ -250,6 +259,14 @@ pub(crate) fn unbuilt(raw: &Raw) -> Vec<String> {
         }
         if paths.iter().any(|path| path.contains("verify_incoming")) {
             warnings.push(format!("{source}: verify_incoming: TLS is not built yet; traffic is NOT authenticated"));
+        }
+        if paths.iter().any(|path| path.ends_with("_allowed_cidrs")) {
+            warnings.push(format!(
+                "{source}: serf_lan_allowed_cidrs is not built yet; members of EVERY network are let in"
+            ));
+        }
+        if paths.contains(&"limits.request_limits.mode") {
+            warnings.push(format!("{source}: limits.request_limits is not built yet; requests are NOT limited"));
         }
         warnings.push(format!("{source}: accepted and not acted on yet: {}", paths.join(", ")));
     }

@@ -48,13 +48,14 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          enable_script_checks enable_local_script_checks discard_check_output \
          dns_config.allow_stale dns_config.enable_truncate dns_config.only_passing dns_config.disable_compression \
          dns_config.enable_additional_node_meta_txt telemetry.disable_hostname telemetry.filter_default disable_coordinates disable_kv_key_validation session_ttl_exact \
+         disable_http_unprintable_char_filter \
          connect.enabled autopilot.cleanup_dead_servers autopilot.disable_upgrade_migration",
     ),
     (
         Built,
         Number,
         "bootstrap_expect retry_max check_output_max_size \
-         ports.dns ports.http ports.https ports.grpc ports.grpc_tls ports.serf_lan ports.serf_wan ports.server \
+         ports.dns ports.http ports.serf_lan ports.serf_wan ports.server \
          dns_config.a_record_limit dns_config.udp_answer_limit dns_config.soa.refresh dns_config.soa.retry \
          dns_config.soa.expire dns_config.soa.min_ttl performance.raft_multiplier limits.kv_max_value_size \
          limits.txn_max_req_len limits.http_max_conns_per_client \
@@ -75,8 +76,12 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          dns_config.max_stale dns_config.node_ttl performance.rpc_hold_timeout telemetry.prometheus_retention_time \
          autopilot.last_contact_threshold autopilot.server_stabilization_time",
     ),
-    (Built, Texts, "retry_join start_join http_config.block_endpoints telemetry.prefix_filter"),
-    (Built, TextMap, "node_meta dns_config.service_ttl http_config.response_headers"),
+    (
+        Built,
+        Texts,
+        "retry_join start_join http_config.block_endpoints http_config.allow_write_http_from telemetry.prefix_filter",
+    ),
+    (Built, TextMap, "node_meta tagged_addresses dns_config.service_ttl http_config.response_headers"),
     (Built, Anything, "connect.ca_config"),
     (Built, Definitions, "service services check checks"),
     (
@@ -94,7 +99,7 @@ const TABLE: &[(Standing, Kind, &str)] = &[
     (
         Inert,
         Boolean,
-        "disable_keyring_file disable_remote_exec disable_update_check disable_anonymous_signature disable_http_unprintable_char_filter \
+        "disable_keyring_file disable_remote_exec disable_update_check disable_anonymous_signature \
          enable_central_service_config use_streaming_backend rpc.enable_streaming encrypt_verify_incoming \
          encrypt_verify_outgoing dns_config.use_cache http_config.use_cache telemetry.enable_host_metrics telemetry.disable_per_tenancy_usage_metrics \
          telemetry.retry_failed_connection telemetry.disable_compat_1.9 telemetry.disable_service_metrics \
@@ -117,38 +122,42 @@ const TABLE: &[(Standing, Kind, &str)] = &[
          tls.internal_rpc.tls_cipher_suites tls.https.ca_file tls.https.ca_path tls.https.cert_file tls.https.key_file \
          tls.https.tls_min_version tls.https.tls_cipher_suites tls.grpc.ca_file tls.grpc.ca_path tls.grpc.cert_file \
          tls.grpc.key_file tls.grpc.tls_min_version tls.grpc.tls_cipher_suites telemetry.statsd_address \
-         telemetry.statsite_address telemetry.dogstatsd_addr unix_sockets.user unix_sockets.group unix_sockets.mode",
+         telemetry.statsite_address telemetry.dogstatsd_addr unix_sockets.user unix_sockets.group unix_sockets.mode \
+         limits.request_limits.mode",
     ),
     (
         Inert,
         Text,
         "server_name license_path partition version protocol_version version_prerelease build_date ui_content_path \
-         ui_config.content_path ui_config.metrics_provider ui_config.metrics_provider_options_json \
-         limits.request_limits.mode",
+         ui_config.content_path ui_config.metrics_provider ui_config.metrics_provider_options_json",
     ),
     (
         Later,
         Texts,
         "recursors retry_join_wan start_join_wan serf_lan_allowed_cidrs serf_wan_allowed_cidrs \
-         http_config.allow_write_http_from telemetry.dogstatsd_tags",
+         telemetry.dogstatsd_tags",
     ),
     (Inert, Texts, "experiments"),
-    (Inert, TextMap, "tagged_addresses"),
+    (
+        Later,
+        Number,
+        "raft_snapshot_threshold raft_trailing_logs ports.https ports.grpc ports.grpc_tls http_config.max_header_bytes",
+    ),
+    (Later, Duration, "raft_snapshot_interval discovery_max_stale performance.leave_drain_time"),
     (
         Inert,
         Number,
-        "raft_snapshot_threshold raft_trailing_logs log_rotate_bytes log_rotate_max_files protocol raft_protocol \
+        "log_rotate_bytes log_rotate_max_files protocol raft_protocol \
          retry_max_wan ports.proxy_min_port ports.proxy_max_port ports.sidecar_min_port ports.sidecar_max_port \
          ports.expose_min_port ports.expose_max_port limits.rpc_rate limits.rpc_max_burst \
          limits.rpc_max_conns_per_client limits.request_limits.read_rate limits.request_limits.write_rate \
-         cache.entry_fetch_max_burst cache.entry_fetch_rate \
-         http_config.max_header_bytes",
+         cache.entry_fetch_max_burst cache.entry_fetch_rate",
     ),
     (
         Inert,
         Duration,
-        "log_rotate_duration performance.leave_drain_time raft_snapshot_interval \
-         retry_interval_wan reconnect_timeout_wan discovery_max_stale server_rejoin_age_max acl_ttl acl.policy_ttl \
+        "log_rotate_duration \
+         retry_interval_wan reconnect_timeout_wan server_rejoin_age_max acl_ttl acl.policy_ttl \
          acl.role_ttl acl.token_ttl acl.disabled_ttl dns_config.recursor_timeout dns_config.cache_max_age \
          performance.grpc_keepalive_interval performance.grpc_keepalive_timeout limits.https_handshake_timeout \
          limits.rpc_handshake_timeout limits.rpc_client_timeout",

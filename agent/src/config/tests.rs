@@ -88,7 +88,7 @@ fn a_documented_server_loads() {
     assert!(server.ui);
     let warnings = server.warnings.join("\n");
     assert!(warnings.contains("provider=aws"), "{warnings}");
-    assert!(warnings.contains("not acted on yet: recursors"), "{warnings}");
+    assert!(warnings.contains("not acted on yet: performance.leave_drain_time, recursors"), "{warnings}");
 }
 
 #[test]
@@ -252,6 +252,37 @@ fn each_mistake_is_named_with_its_remedy() {
 }
 
 #[test]
+fn all_mistakes_of_the_files_are_told_at_once_and_before_those_of_the_machine() {
+    let text = "node_id = \"x\" bind_addr = \"{{ GetInterfaceIP \\\"eth9\\\" }}\" service { name = \"a\" port = -1 }";
+    let error = load(fragments(&[text, "bootstrap = true"]), &host()).expect_err("wrong").to_string();
+    let expected = "4 errors occurred:
+  * -hcl fragment 1: service \"a\": port: -1 is out of range 0 to 65535
+  * data_dir cannot be empty; set data_dir, give -data-dir=<path>, or use -dev to keep everything in memory
+  * -hcl fragment 2: 'bootstrap = true' requires 'server = true'; add it (-server)
+  * -hcl fragment 1: node_id = \"x\": must be a UUID of 36 characters, such as 8f246b77-f3e1-ff88-5b48-8ec93abf3e05";
+    assert_eq!(error, expected);
+    let text = "datacentre = 1 service { name = \"a\" prot = 1 } ports = 2";
+    let error = load(fragments(&["a = = 1", text]), &host()).expect_err("wrong").to_string();
+    assert_eq!(error.lines().count(), 5, "{error}");
+}
+
+#[test]
+fn definitions_that_cannot_be_run_are_named_with_their_file() {
+    let script = "data_dir = \"/d\" service { name = \"web\" check { args = [\"true\"] interval = \"1s\" } }";
+    let error = load(fragments(&[script]), &host()).expect_err("no scripts").to_string();
+    assert!(error.starts_with("-hcl fragment 1: service \"web\": check \"service:web\": it runs a program"), "{error}");
+    let allowed = "enable_local_script_checks = true";
+    assert_eq!(loaded(fragments(&[script, allowed])).services.len(), 1);
+    let alias = "data_dir = \"/d\" check { name = \"a\" alias_service = \"web\" } services { name = \"web\" }";
+    let said = loaded(fragments(&[alias, "service { id = \"WEB\" name = \"w\" }"])).warnings;
+    let expected = [
+        "-hcl fragment 2: service \"WEB\" takes the place of the one in -hcl fragment 1: both have this id",
+        "-hcl fragment 1: check \"a\" is left out: this release does not run checks of kind alias yet",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn node_meta_is_refused_in_consuls_words() {
     let check = |pair: &str, expected: &str| check_refused(&format!("node_meta {{ {pair} }}"), expected);
     check("\"\" = \"x\"", "Key cannot be blank");
@@ -353,4 +384,27 @@ fn what_a_file_says_of_autopilot_and_connect_is_kept() {
     check("connect { ca_config { leaf_cert_ttl = \"1m\" } }", "leaf cert TTL must be greater or equal than 1h0m0s");
     check("connect { ca_config { cluster_id = \"x\" } }", "cluster_id must be a UUID");
     check("connect { ca_config = 7 }", "connect.ca_config = 7: expected a JSON object, got a number");
+}
+
+#[test]
+fn what_has_no_effect_yet_is_said_and_what_has_is_kept() {
+    let said = |text: &str| loaded(fragments(&["data_dir = \"/d\"", text])).warnings.join("; ");
+    let quiet =
+        "ports { https = -1 grpc = 0 } discovery_max_stale = \"0s\" limits { request_limits { mode = \"disabled\" } }";
+    assert_eq!(said(quiet), "");
+    let loud =
+        "ports { https = 8501 } raft_trailing_logs = 9 discovery_max_stale = \"5s\" watches = [{ type = \"key\" }]";
+    assert_eq!(
+        said(loud),
+        "-hcl fragment 2: accepted and not acted on yet: discovery_max_stale, ports.https, raft_trailing_logs, watches"
+    );
+    assert!(said("serf_lan_allowed_cidrs = [\"10.0.0.0/8\"]").contains("members of EVERY network are let in"));
+    let text = "http_config { allow_write_http_from = [\"127.0.0.0/8\"] } tagged_addresses { lan = \"10.9.9.9\" }";
+    let kept = loaded(fragments(&["data_dir = \"/d\"", text]));
+    assert_eq!((kept.write_from.len(), kept.tagged_addresses["lan"].as_str()), (1, "10.9.9.9"));
+    assert_eq!(kept.warnings, Vec::<String>::new());
+    check_refused(
+        "http_config { allow_write_http_from = [\"127.0.0.1\"] }",
+        "http_config.allow_write_http_from = [\"127.0.0.1\"]: \"127.0.0.1\" is not a network; write an address",
+    );
 }

@@ -354,9 +354,10 @@ pub trait Engine {
     /// The log should be compacted: it is long, or a peer needs a newer snapshot than there is.
     fn needs_compaction(&self) -> bool;
 
-    /// The log up to `upto`, which has been applied, may be forgotten in favour of the state there: the host clones the state
-    /// it has applied, encodes it elsewhere, and calls this when it is done. The next `ready` holds the [`Write::Compact`]
-    /// with that index, unless a newer snapshot made it needless; its chunks go into the same transaction.
+    /// The log up to `upto`, which has been applied, may be forgotten in favour of the state there: the host keeps a clone of
+    /// the state that it has applied, and calls this. The next `ready` holds the [`Write::Compact`] with that index, unless a
+    /// newer snapshot made it needless. What the host kept is written after that, little by little, while the old state and
+    /// the whole log still stand in the log store.
     fn compact(&mut self, upto: Index);
 
     fn peer(&mut self, peer: Peer, news: News);

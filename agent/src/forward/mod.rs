@@ -50,30 +50,50 @@ pub enum Next<T> {
     Retry(Duration),
 }
 
+/// What a call does, and so what a lost answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Nothing: it is done again.
+    Read,
+    /// Something that must not happen twice: its outcome stays unknown.
+    Write,
+    /// Something that may happen twice: it is done again, and if that gets nowhere its outcome stays unknown.
+    Step,
+}
+
 /// One call's way through the datacenter.
 #[derive(Clone, Copy, Debug)]
 pub struct Journey {
     /// 0 at the origin.
     pub hops: u8,
-    /// It must not happen twice: when its answer is lost, its outcome stays unknown.
-    pub once: bool,
+    pub deed: Deed,
     /// Until then the origin keeps trying.
     pub hold_until: Instant,
     pub tries: u32,
+    /// It may have been done.
+    lost: bool,
 }
 
 impl Journey {
+    #[must_use]
+    pub const fn new(hops: u8, deed: Deed, hold_until: Instant) -> Self {
+        Self { hops, deed, hold_until, tries: 0, lost: false }
+    }
+
     /// Decides after each try.
     pub fn after<T>(&mut self, attempt: Attempt<T>, now: Instant, dice: &mut Dice) -> Next<T> {
         self.tries += 1;
         let why = match attempt {
             Attempt::Done(answer) => return Next::Done(answer),
-            Attempt::Lost if self.once => return Next::Unknown,
-            Attempt::Lost => Unserved::Unreachable,
+            Attempt::Lost if self.deed == Deed::Write => return Next::Unknown,
+            Attempt::Lost => {
+                self.lost |= self.deed == Deed::Step;
+                Unserved::Unreachable
+            }
             Attempt::Unserved(why) => why,
         };
         if self.hops > 0 || now >= self.hold_until {
-            return Next::GiveUp(why);
+            return if self.lost { Next::Unknown } else { Next::GiveUp(why) };
         }
         // Doubling from 5 ms to 160 ms, with full jitter so that a crowd of held calls spreads out.
         let ceiling = Duration::from_millis(5 << self.tries.min(5));
@@ -151,7 +171,7 @@ pub fn acted(answer: Answer, pretty: bool) -> Attempt<Reply> {
         Answer::Done => Reply::empty(200),
         Answer::Transferred => Reply::json(r#"{"Success":true}"#),
         Answer::CannotOperate(why) => Reply::text(500, why.to_string()),
-        Answer::Recovery(Ok(prospect)) => answer::recovery(&prospect),
+        Answer::Recovery(Ok(prospect)) => answer::recovery(&prospect, pretty),
         Answer::Recovery(Err(why)) => Reply::text(409, why.to_string()),
         Answer::UnknownMember(name) => Reply::text(500, format!("agent: No node found with name '{name}'")),
         Answer::Unserved(why) => return Attempt::Unserved(why),
@@ -185,23 +205,36 @@ pub fn outcome_unknown() -> Reply {
 mod tests {
     use super::*;
 
-    fn check(hops: u8, once: bool, now: u64, attempt: Attempt<()>, expected: &str) {
-        let mut journey = Journey { hops, once, hold_until: Instant(7), tries: 0 };
-        let next = match journey.after(attempt, Instant(now), &mut Dice::new(1)) {
+    fn after(journey: &mut Journey, now: u64, attempt: Attempt<()>) -> String {
+        match journey.after(attempt, Instant(now), &mut Dice::new(1)) {
             Next::Done(()) => "done".to_owned(),
             Next::Unknown => "unknown".to_owned(),
             Next::GiveUp(why) => format!("{why:?}"),
             Next::Retry(_) => "retry".to_owned(),
-        };
-        assert_eq!(next, expected);
+        }
+    }
+
+    #[track_caller]
+    fn check(hops: u8, deed: Deed, now: u64, attempt: Attempt<()>, expected: &str) {
+        assert_eq!(after(&mut Journey::new(hops, deed, Instant(7)), now, attempt), expected);
     }
 
     #[test]
     fn a_write_is_repeated_only_while_it_surely_was_not_proposed() {
-        check(0, true, 0, Attempt::Unserved(Unserved::NoLeader), "retry");
-        check(0, true, 0, Attempt::Lost, "unknown");
-        check(1, true, 0, Attempt::Lost, "unknown");
-        check(0, false, 0, Attempt::Lost, "retry");
+        check(0, Deed::Write, 0, Attempt::Unserved(Unserved::NoLeader), "retry");
+        check(0, Deed::Write, 0, Attempt::Lost, "unknown");
+        check(1, Deed::Write, 0, Attempt::Lost, "unknown");
+        check(0, Deed::Read, 0, Attempt::Lost, "retry");
+    }
+
+    #[test]
+    fn a_step_that_was_lost_once_is_unknown_when_it_is_given_up() {
+        let mut journey = Journey::new(0, Deed::Step, Instant(7));
+        assert_eq!(after(&mut journey, 0, Attempt::Lost), "retry");
+        assert_eq!(after(&mut journey, 1, Attempt::Unserved(Unserved::NoLeader)), "retry");
+        assert_eq!(after(&mut journey, 7, Attempt::Unserved(Unserved::NoLeader)), "unknown");
+        let mut journey = Journey::new(0, Deed::Step, Instant(7));
+        assert_eq!(after(&mut journey, 7, Attempt::Unserved(Unserved::NoLeader)), "NoLeader", "it never went out");
     }
 
     #[test]
@@ -212,8 +245,8 @@ mod tests {
 
     #[test]
     fn only_the_origin_holds_and_not_for_ever() {
-        check(1, false, 0, Attempt::Unserved(Unserved::NoLeader), "NoLeader");
-        check(0, false, 7, Attempt::Lost, "Unreachable");
-        check(0, true, 7, Attempt::Unserved(Unserved::Busy), "Busy");
+        check(1, Deed::Read, 0, Attempt::Unserved(Unserved::NoLeader), "NoLeader");
+        check(0, Deed::Read, 7, Attempt::Lost, "Unreachable");
+        check(0, Deed::Write, 7, Attempt::Unserved(Unserved::Busy), "Busy");
     }
 }

@@ -43,6 +43,7 @@ pub struct GossipCounts {
     pub packets_refused: u64,
     /// Packets that opened but could not be read or were refused by the protocol.
     pub packets_malformed: u64,
+    /// Letters on connections that asked for nothing that this agent grants: of another cluster or key, or unreadable.
     pub requests_refused: u64,
     /// Dials that were not made because too many were out.
     pub dials_dropped: u64,

@@ -324,8 +324,8 @@ pub fn act_reply<E: std::fmt::Display>(result: Result<(), E>) -> Reply {
 
 /// What a recovery would do, or has done.
 #[must_use]
-pub fn recovery(prospect: &Prospect) -> Reply {
-    Reply::json(serde_json::to_vec(prospect).unwrap_or_default())
+pub fn recovery(prospect: &Prospect, pretty: bool) -> Reply {
+    Reply::json(wire::shown(prospect, pretty))
 }
 
 /// The answer to a body over the route's limit. `size` is what was sent, or announced.

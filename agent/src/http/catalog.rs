@@ -2,7 +2,7 @@
 
 use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
 use super::filter::shape;
-use super::{Context, body, options, registration, wire};
+use super::{Context, body, named, options, registration, wire};
 use lictor_catalog::{Command, Query};
 use std::sync::Arc;
 
@@ -38,11 +38,9 @@ pub fn native(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Re
 }
 
 fn instances(context: &Context<'_>, call: &Call, name: &str, native: bool) -> Result<Plan, Reply> {
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing service name"));
-    }
+    let name = named(name, "Missing service name")?;
     let (tags, meta) = (options::tags(call), options::node_meta(call));
-    let query = Query::ServiceNodes { name: name.to_owned(), native, tags, meta };
+    let query = Query::ServiceNodes { name, native, tags, meta };
     options::read_list(context, call, query, shape::CATALOG_SERVICE)
 }
 
@@ -57,10 +55,7 @@ pub fn node_services(context: &Context<'_>, call: &Call, name: &str) -> Result<P
 }
 
 fn node_as(context: &Context<'_>, call: &Call, name: &str, form: Form) -> Result<Plan, Reply> {
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing node name"));
-    }
-    let query = Query::Node { name: name.to_owned() };
+    let query = Query::Node { name: named(name, "Missing node name")? };
     let filter = options::filter(call, shape::SERVICE)?.map(Arc::new);
     options::read_as(context, call, query, Encoding { form, filter, ..Encoding::default() })
 }

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
 use super::wire::{self, WirePlace};
-use super::{Context, body, options, undecodable};
+use super::{Context, body, named, options, undecodable};
 use crate::json::Object;
 use lictor_catalog::model::DIMENSIONS;
 use lictor_catalog::{Command, Coordinate, NodeCoordinate, Query};
@@ -49,16 +49,14 @@ pub fn nodes(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply>
 
 pub fn node(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
     enabled(context)?;
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing node name"));
-    }
-    options::read_as(context, call, Query::Coordinate { node: name.to_owned() }, in_segment(call))
+    let node = named(name, "Missing node name")?;
+    options::read_as(context, call, Query::Coordinate { node }, in_segment(call))
 }
 
 /// Places a node. Consul gathers such updates for 5 s; here the log's own batches do, so it can be read at once.
 pub fn update(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
     enabled(context)?;
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     let body = body(call)?;
     let object = Object::of(&body).map_err(undecodable)?;
     let node = object.string("Node").map_err(undecodable)?;

@@ -1,18 +1,16 @@
 //! `/v1/event/...`: firing user events, and reading or awaiting those that this agent has heard.
 
 use super::call::{Act, Call, Consistency, Encoding, Plan, Read, Reply, Subject};
-use super::{Context, options};
+use super::{Context, named, options};
 use crate::gossip::Announcement;
 
 /// The body is the payload as it is.
 pub fn fire(context: &Context<'_>, call: &Call, name: &str) -> Result<Plan, Reply> {
-    if name.is_empty() {
-        return Err(Reply::text(400, "Missing name"));
-    }
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    let name = named(name, "Missing name")?;
+    options::here(context, call)?;
     let filter = |name| call.params.get(name).unwrap_or_default().to_owned();
     let announcement = Announcement {
-        name: name.to_owned(),
+        name,
         payload: call.body.to_vec(),
         node_filter: filter("node"),
         service_filter: filter("service"),

@@ -2,12 +2,8 @@
 
 use super::call::{Call, Plan, Reply};
 use super::filter::shape;
-use super::{Context, options};
+use super::{Context, named, options};
 use lictor_catalog::{Query, Status};
-
-fn named(rest: &str, missing: &'static str) -> Result<String, Reply> {
-    if rest.is_empty() { Err(Reply::text(400, missing)) } else { Ok(rest.to_owned()) }
-}
 
 /// The checks of a node.
 pub fn node(context: &Context<'_>, call: &Call, rest: &str) -> Result<Plan, Reply> {

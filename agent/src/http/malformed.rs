@@ -215,6 +215,8 @@ fn facts() -> Facts {
         debug_config: Value::Null,
         response_headers: Vec::new(),
         block_endpoints: Vec::new(),
+        write_from: Vec::new(),
+        unprintable_paths: false,
         telemetry: crate::metrics::Telemetry::default(),
     }
 }

@@ -81,6 +81,11 @@ pub fn plan(context: &Context<'_>, call: &Call) -> Plan {
     }
 }
 
+/// The name that the path ends with.
+fn named(rest: &str, missing: &'static str) -> Result<String, Reply> {
+    if rest.is_empty() { Err(Reply::text(400, missing)) } else { Ok(rest.to_owned()) }
+}
+
 /// The body as JSON. What follows the first value is not looked at, as Go's decoder does not.
 fn body(call: &Call) -> Result<Value, Reply> {
     value(call, |cause| undecodable(cause))

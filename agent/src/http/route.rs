@@ -517,10 +517,10 @@ pub static ROUTES: &[Route] = &[
             &[],
             one::<Prospect>(),
         )
-        .or(&[words(500, "There is nothing to recover, or not here.")]),
+        .or(&[words(409, "There is nothing to recover, or not here.")]),
     put("/v1/operator/raft/recover", Write(R::Operator), Body::None, operator::recover)
         .says("Recovers from the loss of most servers", &[p::CONFIRM], one::<Prospect>())
-        .or(&[words(500, "There is nothing to recover, or not here, or not so.")]),
+        .or(&[words(409, "There is nothing to recover, or not here, or not so.")]),
     get("/v1/agent/self", Read(R::Agent), Agent, agent::identity::show).says(
         "Who this agent is and what it runs with",
         &[],

@@ -4,7 +4,7 @@ use super::call::{Call, Plan, Reply, WriteAnswer};
 use super::{Context, answer, body, options, undecodable};
 use crate::json::{BadField, Object};
 use crate::time::{format_duration, parse_duration};
-use lictor_catalog::model::{Behavior, CheckId, ServiceCheck, Ttl};
+use lictor_catalog::model::{Behavior, CheckId, SERF_HEALTH, ServiceCheck, Ttl};
 use lictor_catalog::{Command, Query, Session, SessionCommand};
 use serde_json::Value;
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn checks(object: &Object<'_>) -> Result<(Vec<CheckId>, Vec<ServiceCheck>), BadF
     // `Checks` is the older name; clients of today may send both.
     let (newer, older) = (ids("NodeChecks")?, ids("Checks")?);
     let silent = object.get("NodeChecks").is_none() && object.get("Checks").is_none();
-    let of_node = if silent { vec![CheckId::from("serfHealth")] } else { Vec::new() };
+    let of_node = if silent { vec![CheckId::from(SERF_HEALTH)] } else { Vec::new() };
     let of_node = [newer, older].into_iter().find(|ids| !ids.is_empty()).unwrap_or(of_node);
     let of_service = |value| {
         let check = Object::of(value)?;

@@ -5,12 +5,12 @@ use super::call::{Call, Consistency, Plan, Reply, Source};
 use super::{Context, answer, options};
 
 pub fn save(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     Ok(Plan::Stream(Source::Backup(options::consistency(context, call)?)))
 }
 
 pub fn restore(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Reply> {
-    options::own_datacenter(context, call.params.get("dc").unwrap_or_default())?;
+    options::here(context, call)?;
     if options::consistency(context, call)? == Consistency::Stale {
         return Err(Reply::text(400, "stale not allowed for restores"));
     }

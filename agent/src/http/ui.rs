@@ -4,7 +4,7 @@
 
 use super::call::{Call, Consistency, Encoding, Form, Plan, Read, Reply};
 use super::filter::shape::{self, Fields};
-use super::{Context, options};
+use super::{Context, named, options};
 use lictor_catalog::Query;
 use std::sync::Arc;
 
@@ -56,10 +56,6 @@ pub fn exported(context: &Context<'_>, call: &Call, _: &str) -> Result<Plan, Rep
 pub fn metrics_proxy(context: &Context<'_>, _: &Call, _: &str) -> Result<Plan, Reply> {
     let missing = if context.facts.ui { "Metrics proxy is not enabled" } else { "UI is not enabled" };
     Err(Reply::text(404, missing))
-}
-
-fn named(name: &str, missing: &'static str) -> Result<String, Reply> {
-    if name.is_empty() { Err(Reply::text(400, missing)) } else { Ok(name.to_owned()) }
 }
 
 fn everything(context: &Context<'_>, call: &Call, form: Form, fields: Option<Fields>) -> Result<Plan, Reply> {

@@ -2,13 +2,12 @@
 
 use super::change::{Change, Refused};
 use super::effect::Write;
-use super::maintenance;
 use super::record::{Record, RecordKey, RecordKind};
 use super::spec::ServiceSpec;
 use super::state::{Key, Local};
 use crate::checks::CheckSpec;
 use lictor_catalog::Service;
-use lictor_catalog::model::ServiceId;
+use lictor_catalog::model::{CheckId, NODE_MAINTENANCE, ServiceId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -98,7 +97,7 @@ impl Local {
     }
 
     fn admit_maintenance(&self, service: &ServiceId, reason: Option<&str>) -> Admitted {
-        let id = maintenance::check_id(service);
+        let id = CheckId::maintenance_of(service);
         match (reason, self.check_expected(&id.folded())) {
             (Some(_), true) | (None, false) => Admitted::Nothing,
             (Some(reason), false) => {
@@ -143,8 +142,8 @@ impl Local {
             Change::RegisterCheck(spec) if spec.id.folded() == *key => Some(true),
             Change::DeregisterCheck(id) if id.folded() == *key => Some(false),
             Change::DeregisterService(id) if service == Some(id.folded()) => Some(false),
-            Change::NodeMaintenance(reason) if **key == *maintenance::NODE_CHECK => Some(reason.is_some()),
-            Change::ServiceMaintenance(id, reason) if maintenance::check_id(id).folded() == *key => {
+            Change::NodeMaintenance(reason) if **key == *NODE_MAINTENANCE => Some(reason.is_some()),
+            Change::ServiceMaintenance(id, reason) if CheckId::maintenance_of(id).folded() == *key => {
                 Some(reason.is_some())
             }
             _ => None,
@@ -164,7 +163,7 @@ impl Local {
                     keys.insert(spec.id.folded());
                 }
                 Change::ServiceMaintenance(id, Some(_)) if id.folded() == *service => {
-                    keys.insert(maintenance::check_id(id).folded());
+                    keys.insert(CheckId::maintenance_of(id).folded());
                 }
                 _ => {}
             }

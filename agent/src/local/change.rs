@@ -4,7 +4,7 @@ use super::spec::ServiceSpec;
 use crate::checks::CheckSpec;
 use lictor_catalog::model::{CheckId, ServiceId, Status};
 
-/// One change of local state: all or nothing, answered when it is persisted.
+/// One change of local state: all or nothing, answered when it is persisted and the catalog was told of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// The service and the checks inside its definition. A registration of the same id replaces the service; checks of

@@ -8,7 +8,7 @@ use super::spec::ServiceSpec;
 use super::state::{Key, Local, OwnedCheck, OwnedService};
 use crate::checks::{CheckSpec, Kind};
 use crate::time::Instant;
-use lictor_catalog::model::ServiceId;
+use lictor_catalog::model::{CheckId, ServiceId};
 use lictor_catalog::{Check, Service, Status};
 use std::sync::Arc;
 
@@ -44,16 +44,16 @@ impl Local {
                 if self.put_maintenance(now, &id, &reason) {
                     return Ok(());
                 }
-                let writes = removal(&maintenance::check_id(&id)).into();
+                let writes = removal(&CheckId::maintenance_of(&id)).into();
                 effects.push(Effect::Persist { ticket: None, writes });
                 Err(Refused::NoServiceToMaintain(id.to_string()))
             }
             Change::NodeMaintenance(None) => {
-                self.remove_check(&maintenance::check_id("").folded(), effects);
+                self.remove_check(&CheckId::maintenance_of("").folded(), effects);
                 Ok(())
             }
             Change::ServiceMaintenance(id, None) => {
-                self.remove_check(&maintenance::check_id(&id).folded(), effects);
+                self.remove_check(&CheckId::maintenance_of(&id).folded(), effects);
                 Ok(())
             }
             // Reports need no disk and never wait.

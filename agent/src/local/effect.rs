@@ -33,3 +33,13 @@ pub enum Write {
     /// Nothing to remove is no failure.
     Remove(RecordKey),
 }
+
+impl Write {
+    /// Which record it is about.
+    #[must_use]
+    pub const fn key(&self) -> &RecordKey {
+        match self {
+            Self::Put { key, .. } | Self::Remove(key) => key,
+        }
+    }
+}

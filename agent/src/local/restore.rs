@@ -9,22 +9,22 @@ use super::state::{Key, Local};
 use crate::checks::{CheckSpec, Kind};
 use crate::time::Instant;
 use lictor_catalog::Status;
-use lictor_catalog::model::ServiceId;
+use lictor_catalog::model::{CheckId, ServiceId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Local {
-    /// Makes the definitions of the configuration files true, at start and at each reload: those of the last time that
-    /// are gone are removed. A definition in a file wins over a registration of the same id. What cannot be run is
-    /// left out and told.
+    /// Makes the definitions of the configuration files true. It may be called again with others: those of the last time
+    /// that are gone are removed. A definition in a file wins over a registration of the same id. What cannot be run is
+    /// left out; which checks, and why, is returned.
     pub fn define(
         &mut self,
         now: Instant,
         services: Vec<ServiceSpec>,
         checks: Vec<CheckSpec>,
         effects: &mut Vec<Effect>,
-    ) -> Vec<Refused> {
+    ) -> Vec<(CheckId, Refused)> {
         let mut refused = Vec::new();
         let keys: BTreeSet<Key> = services.iter().map(|spec| spec.service.id.folded()).collect();
         let check_keys: BTreeSet<Key> =
@@ -34,7 +34,7 @@ impl Local {
             spec.checks.retain(|check| match self.runnable(check, Origin::File) {
                 Ok(()) => true,
                 Err(why) => {
-                    refused.push(why);
+                    refused.push((check.id.clone(), why));
                     false
                 }
             });
@@ -46,14 +46,14 @@ impl Local {
         }
         for spec in checks {
             if let Err(why) = self.runnable(&spec, Origin::File) {
-                refused.push(why);
+                refused.push((spec.id, why));
                 continue;
             }
             effects.extend(spec.warnings.iter().cloned().map(Effect::Warn));
             self.forget_record(RecordKind::Check, &spec.id.folded(), effects);
-            let service = spec.service_id.to_string();
+            let (id, service) = (spec.id.clone(), spec.service_id.to_string());
             if !self.put_check(now, Arc::new(spec), true, Origin::File, effects) {
-                refused.push(Refused::NoSuchServiceForCheck(service));
+                refused.push((id, Refused::NoSuchServiceForCheck(service)));
             }
         }
         self.settle(now, effects);
@@ -128,7 +128,7 @@ impl Local {
         for (service_id, reason) in maintained {
             let service = ServiceId::from(service_id);
             if !self.put_maintenance(now, &service, &reason) {
-                orphans.extend(removal(&super::maintenance::check_id(&service)));
+                orphans.extend(removal(&CheckId::maintenance_of(&service)));
             }
         }
         for state in states {

@@ -74,14 +74,6 @@ pub enum Acceptance {
     Waiting(Ticket),
 }
 
-/// Everything that changed since anti-entropy last looked.
-#[derive(Debug, Default)]
-pub(super) struct Touched {
-    pub(super) node: bool,
-    /// Services whose row or whose checks changed; the empty key stands for the node's own checks.
-    pub(super) services: BTreeSet<Key>,
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct OwnedService {
     pub(super) row: Arc<Service>,
@@ -111,7 +103,9 @@ pub struct Local {
     pub(super) runs: Checks,
     pub(super) staged: BTreeMap<Ticket, Change>,
     tickets: u64,
-    pub(super) touched: Touched,
+    /// Services whose row or whose checks changed since anti-entropy last looked; the empty key stands for the node's own
+    /// checks.
+    pub(super) touched: BTreeSet<Key>,
     changed: bool,
     published: Published,
     pub(super) reap_at: Option<Instant>,
@@ -136,10 +130,23 @@ impl Local {
             runs: Checks::default(),
             staged: BTreeMap::new(),
             tickets: 0,
-            touched: Touched::default(),
+            touched: BTreeSet::new(),
             changed: false,
             published: Published::default(),
             reap_at: None,
+        }
+    }
+
+    /// Of which service a change is, as long as it is not made; the empty key: of the node.
+    pub(super) fn service_of(&self, change: &Change) -> Key {
+        match change {
+            Change::RegisterService { spec, .. } => spec.service.id.folded(),
+            Change::DeregisterService(id) | Change::ServiceMaintenance(id, _) => id.folded(),
+            Change::RegisterCheck(spec) => spec.service_id.folded(),
+            Change::DeregisterCheck(id) | Change::UpdateCheck { id, .. } => {
+                self.checks.get(&id.folded()).map(|owned| owned.row.service_id.folded()).unwrap_or_default()
+            }
+            Change::NodeMaintenance(_) => Key::default(),
         }
     }
 
@@ -236,23 +243,14 @@ impl Local {
         &self.node
     }
 
-    /// Its address, meta or id changed. Its name never does.
-    pub fn set_node(&mut self, node: Arc<Node>, effects: &mut Vec<Effect>) {
-        if node != self.node {
-            self.node = node;
-            self.touched.node = true;
-            effects.push(Effect::Changed);
-        }
-    }
-
     pub(super) fn touch_service(&mut self, key: &Key) {
-        self.touched.services.insert(Arc::clone(key));
+        self.touched.insert(Arc::clone(key));
         self.published.services = None;
         self.changed = true;
     }
 
     pub(super) fn touch_checks_of(&mut self, service: &Key) {
-        self.touched.services.insert(Arc::clone(service));
+        self.touched.insert(Arc::clone(service));
         self.published.checks = None;
         self.changed = true;
     }
@@ -382,7 +380,7 @@ impl Local {
         self.reap_at.get_or_insert(now + REAP_EVERY);
     }
 
-    pub(super) fn take_touched(&mut self) -> Touched {
+    pub(super) fn take_touched(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.touched)
     }
 }

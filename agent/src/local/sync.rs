@@ -12,12 +12,13 @@ use super::state::{Key, Local};
 use crate::dice::Dice;
 use crate::time::Instant;
 use lictor_catalog::command::{Command, Deregister, Register};
+use lictor_catalog::model::{SERF_HEALTH, folded};
 use lictor_catalog::{Check, Coordinate, Node, NodeCoordinate, Refusal, Service, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const IN_FLIGHT_MAX: usize = 8;
+pub(super) const IN_FLIGHT_MAX: usize = 32;
 /// Checks that go into one push.
 const CHECKS_MAX: usize = 64;
 const FULL_EVERY: Duration = Duration::from_secs(60);
@@ -31,9 +32,8 @@ const SCALE_FROM: usize = 128;
 /// Coordinates that all members together tell the servers in a second (Consul's `SyncCoordinateRateTarget`).
 const COORDINATES_PER_SECOND: u64 = 64;
 
-/// Rows of an agent's node that belong to the servers, not to the agent.
+/// The service of an agent's node that belongs to the servers, not to the agent; so does [`SERF_HEALTH`].
 const SERVERS_SERVICE: &str = "consul";
-const SERVERS_CHECK: &str = "serfhealth";
 
 /// Names a fetch or a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,7 +179,7 @@ impl Sync {
         self.full_at = Some(self.full_at.map_or(soon, |at| at.min(soon)));
     }
 
-    /// [`Local::view`] or the node changed.
+    /// [`Local::view`] changed.
     pub fn local_changed(&mut self, now: Instant, local: &mut Local, dice: &mut Dice, effects: &mut Vec<SyncEffect>) {
         self.turn(now, local, dice, effects);
     }
@@ -298,6 +298,14 @@ impl Sync {
         self.turn(now, local, dice, effects);
     }
 
+    /// Whether the catalog is still to be told of a service and its checks (of the node's own checks: the empty key). What it has
+    /// refused, or nobody took, is not owed before the next full sync.
+    #[must_use]
+    pub fn owes(&self, service: &Key) -> bool {
+        let unit = Unit::Service(Arc::clone(service));
+        self.dirty.contains(&unit) || self.pushes.values().any(|push| push.unit == unit)
+    }
+
     fn retry_later(&mut self, now: Instant, dice: &mut Dice) {
         let later = now + RETRY_AFTER + dice.span(RETRY_AFTER);
         self.full_at = Some(self.full_at.filter(|at| *at > now).map_or(later, |at| at.min(later)));
@@ -367,11 +375,7 @@ impl Sync {
 
     /// Takes note of local changes, begins what is due and pushes what differs.
     fn turn(&mut self, now: Instant, local: &mut Local, dice: &mut Dice, effects: &mut Vec<SyncEffect>) {
-        let touched = local.take_touched();
-        self.dirty.extend(touched.services.into_iter().map(Unit::Service));
-        if touched.node {
-            self.dirty.insert(Unit::Node);
-        }
+        self.dirty.extend(local.take_touched().into_iter().map(Unit::Service));
         if self.leader_known && self.fetch.is_none() && self.full_at.is_some_and(|at| at <= now) {
             let ticket = self.ticket();
             self.fetch = Some((ticket, now));
@@ -446,7 +450,7 @@ impl Sync {
     fn superfluous_check(key: &Key, local: &Local, remote: &mut Remote) -> Option<Arc<Check>> {
         let extra: Vec<(Key, Arc<Check>)> = remote
             .checks_of(key)
-            .filter(|(check, _)| ***check != *SERVERS_CHECK)
+            .filter(|(check, _)| ***check != *folded(SERF_HEALTH))
             .filter(|(check, _)| local.checks.get(*check).is_none_or(|owned| owned.row.service_id.folded() != *key))
             .map(|(check, row)| (Arc::clone(check), Arc::clone(row)))
             .collect();

@@ -159,7 +159,8 @@ pub async fn start(config: &Resolved, monitor: Arc<Monitor>) -> Result<Running, 
     let mut threads = Vec::new();
     let disk = match storage {
         Some(storage) => {
-            let (disk, thread) = start_disk(config, storage, node_id, &handle, endings.clone())?;
+            let reopen = reopening(data_dir.as_ref(), node_id, engine);
+            let (disk, thread) = start_disk(storage, reopen, &handle, endings.clone())?;
             threads.push(thread);
             Some(disk)
         }
@@ -245,6 +246,8 @@ fn facts(config: &Resolved, node_id: Uuid) -> Facts {
         debug_config: config.debug.clone(),
         response_headers: config.response_headers.clone(),
         block_endpoints: config.block_endpoints.clone(),
+        write_from: config.write_from.clone(),
+        unprintable_paths: config.unprintable_paths,
         telemetry: config.telemetry.clone(),
     }
 }
@@ -271,6 +274,7 @@ fn own_node(config: &Resolved, id: Uuid) -> Node {
         tagged_addresses.insert(network.to_owned(), address.clone());
         tagged_addresses.insert(format!("{network}_{family}"), address.clone());
     }
+    tagged_addresses.extend(config.tagged_addresses.clone());
     let mut meta = config.node_meta.clone();
     meta.insert("consul-network-segment".to_owned(), String::new());
     meta.insert("consul-version".to_owned(), CONSUL_LEVEL.to_owned());
@@ -396,22 +400,29 @@ fn recover_state(log: &LogStore, path: &Path) -> Result<Store, String> {
     if empty { Ok(Store::default()) } else { restore.finish().map_err(|error| damaged(error.to_string())) }
 }
 
+/// How the log that this agent writes is opened again. It is never made anew: an empty one would have forgotten votes and
+/// entries that others rely on.
+fn reopening(data_dir: Option<&DataDir>, node: Uuid, engine: Option<EngineId>) -> Reopen {
+    let path = data_dir.map(DataDir::log_store);
+    Box::new(move || {
+        let Some(path) = &path else { return Ok(Box::new(Volatile)) };
+        let other = || format!("{}: the log of this server is gone; put it back", path.display());
+        if !path.exists() {
+            return Err(other());
+        }
+        let identity = StoreIdentity { fresh: fresh_engine()?, node };
+        let opened = FileBackend::open(path).and_then(|file| LogStore::open(file, path, identity, STORE_CACHE));
+        let (log, found) = opened.map_err(|error| error.to_string())?;
+        if Some(found.engine) == engine { Ok(Box::new(log)) } else { Err(other()) }
+    })
+}
+
 fn start_disk(
-    config: &Resolved,
     storage: Box<dyn Storage>,
-    node: Uuid,
+    reopen: Reopen,
     handle: &Arc<Handle>,
     endings: UnboundedSender<Ending>,
 ) -> Result<(Sender<Job>, JoinHandle<()>), String> {
-    let path = config.data_dir.as_ref().map(|dir| dir.join("raft/log.redb"));
-    let reopen: Reopen = Box::new(move || match &path {
-        None => Ok(Box::new(Volatile)),
-        Some(path) => {
-            let identity = StoreIdentity { fresh: fresh_engine()?, node };
-            let (log, _) = open_store(path, identity).map_err(|error| error.to_string())?;
-            Ok(Box::new(log))
-        }
-    });
     let fatal = move |problem| drop(endings.send(Ending::Fatal(problem)));
     disk::start(storage, reopen, Arc::clone(handle), fatal).map_err(|error| no_thread(&error))
 }

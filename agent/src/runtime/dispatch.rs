@@ -5,7 +5,7 @@ mod backup;
 
 use crate::dice::Dice;
 use crate::effect::{Answer, Pushed};
-use crate::forward::{self, Attempt, Journey, Next, Where};
+use crate::forward::{self, Attempt, Deed, Journey, Next, Where};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{
     Act, Call, Certify, Consistency, Encoding, LeafRead, Method, Plan, Read, Reply, Subject, Survey, WriteAnswer,
@@ -18,7 +18,7 @@ use crate::rpc::{Answered, Forwarded, HOPS_MAX, Submission, Submitted, Unserved}
 use crate::runtime::clock;
 use crate::runtime::connect::{self, leaves::Leaves};
 use crate::runtime::handle::{Handle, patience};
-use crate::runtime::hub::Hub;
+use crate::runtime::hub::{Hub, Unheard};
 use crate::runtime::machine;
 use crate::runtime::meter::Event;
 use crate::runtime::monitor::Monitor;
@@ -97,6 +97,9 @@ struct Way<'a> {
 }
 
 /// A call that is held until it can be served.
+/// A server's reason not to deal with this agent at all, such as that it is of another cluster.
+struct Refused(String);
+
 struct Hold {
     journey: Journey,
     leadership: watch::Receiver<u64>,
@@ -169,7 +172,8 @@ impl Dispatcher {
     }
 
     async fn walk(&self, way: &Way<'_>) -> Result<Reply, Unserved> {
-        let mut hold = self.hold(way.hops, way.call.method != Method::Get);
+        let deed = if way.call.method == Method::Get { Deed::Read } else { Deed::Write };
+        let mut hold = self.hold(way.hops, deed);
         loop {
             hold.begin();
             let attempt = self.attempt(way).await;
@@ -179,8 +183,8 @@ impl Dispatcher {
         }
     }
 
-    fn hold(&self, hops: u8, once: bool) -> Hold {
-        let journey = Journey { hops, once, hold_until: clock::now() + self.hold, tries: 0 };
+    fn hold(&self, hops: u8, deed: Deed) -> Hold {
+        let journey = Journey::new(hops, deed, clock::now() + self.hold);
         Hold { journey, leadership: self.handle.leadership.subscribe() }
     }
 
@@ -203,17 +207,23 @@ impl Dispatcher {
         }
     }
 
-    /// Applies a command through the leader, wherever it is. Commands of anti-entropy may be repeated.
+    /// Applies a command through the leader, wherever it is. It may be repeated, as those of anti-entropy may.
     pub async fn submit(&self, command: Command) -> Pushed {
+        match self.step(command).await {
+            Ok(Some(outcome)) => Pushed::Applied(outcome),
+            Ok(None) | Err(_) => Pushed::Failed,
+        }
+    }
+
+    /// The same; `None`: it cannot be known whether it was applied.
+    async fn step(&self, command: Command) -> Result<Option<Outcome>, Unserved> {
         let until = clock::now() + PATIENCE;
-        let mut hold = self.hold(0, false);
+        let mut hold = self.hold(0, Deed::Step);
         loop {
             hold.begin();
             let attempt = self.try_to_submit(&command, 0, until).await;
-            match self.weigh(&mut hold, attempt).await {
-                Some(Ok(Some(outcome))) => return Pushed::Applied(outcome),
-                Some(Ok(None) | Err(_)) => return Pushed::Failed,
-                None => {}
+            if let Some(end) = self.weigh(&mut hold, attempt).await {
+                return end;
             }
         }
     }
@@ -278,7 +288,10 @@ impl Dispatcher {
         };
         match forward::place(&plan, &view) {
             Where::Here => {}
-            Where::There(leader) => return self.pass(way, leader).await,
+            Where::There(leader) => {
+                let refused = |Refused(reason)| Attempt::Done(Reply::text(500, reason));
+                return self.pass(way, leader).await.unwrap_or_else(refused);
+            }
             Where::Nowhere(why) => return Attempt::Unserved(why),
         }
         match plan {
@@ -308,7 +321,14 @@ impl Dispatcher {
     async fn pass_to_any(&self, way: &Way<'_>) -> Attempt<Reply> {
         let mut attempt = Attempt::Unserved(Unserved::Unreachable);
         for server in self.servers() {
-            attempt = self.pass(way, server).await;
+            attempt = match self.pass(way, server).await {
+                Ok(attempt) => attempt,
+                // Another one may be of our cluster.
+                Err(Refused(reason)) => {
+                    attempt = Attempt::Done(Reply::text(500, reason));
+                    continue;
+                }
+            };
             // What one server could not serve, another may: it may have caught up, or know the leader. A read whose server
             // died under it is asked of the next one at once.
             let again = attempt == Attempt::Lost && way.call.method == Method::Get && clock::now() < way.deadline;
@@ -319,9 +339,9 @@ impl Dispatcher {
         attempt
     }
 
-    async fn pass(&self, way: &Way<'_>, to: SocketAddr) -> Attempt<Reply> {
+    async fn pass(&self, way: &Way<'_>, to: SocketAddr) -> Result<Attempt<Reply>, Refused> {
         if way.hops >= HOPS_MAX {
-            return Attempt::Unserved(Unserved::NoLeader);
+            return Ok(Attempt::Unserved(Unserved::NoLeader));
         }
         let blocking = way.call.params.has("index");
         let deadline = if blocking { clock::now() + self.handle.facts.max_query_time * 2 } else { way.deadline };
@@ -331,11 +351,11 @@ impl Dispatcher {
         let answered = Box::pin(self.client.call(to, &forwarded, blocking)).await;
         self.passed(answered.is_ok());
         match answered {
-            Ok(Answered::Reply(reply)) => Attempt::Done(reply),
-            Ok(Answered::Unserved(why)) => Attempt::Unserved(why),
-            Err(Failed::NotSent) => Attempt::Unserved(Unserved::Unreachable),
-            Err(Failed::Refused(reason)) => Attempt::Done(Reply::text(500, reason)),
-            Err(Failed::Lost) => Attempt::Lost,
+            Ok(Answered::Reply(reply)) => Ok(Attempt::Done(reply)),
+            Ok(Answered::Unserved(why)) => Ok(Attempt::Unserved(why)),
+            Err(Failed::NotSent) => Ok(Attempt::Unserved(Unserved::Unreachable)),
+            Err(Failed::Refused(reason)) => Err(Refused(reason)),
+            Err(Failed::Lost) => Ok(Attempt::Lost),
         }
     }
 
@@ -428,7 +448,8 @@ impl Dispatcher {
                         self.reach(found.view.applied).await;
                         (found, false)
                     }
-                    Err(full) => return Attempt::Done(Reply::text(429, full.to_string())),
+                    Err(Unheard::Full(full)) => return Attempt::Done(Reply::text(429, full.to_string())),
+                    Err(Unheard::Stopped) => return Attempt::Unserved(Unserved::Unreachable),
                 }
             }
             None => self.find(&view, &read),

@@ -13,7 +13,7 @@ use lictor_catalog::store::Scope;
 use lictor_dns::{Source, Unavailable};
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A server that has not sent a part by then is passed over.
@@ -29,7 +29,40 @@ pub struct Parts {
     handle: Arc<Handle>,
     client: Arc<Client>,
     dice: Mutex<Dice>,
-    kept: Mutex<HashMap<Scope, Store>>,
+    kept: Mutex<Kept>,
+}
+
+/// The last parts that were got, for when all servers are gone. When it is full, the one goes that was not asked for the
+/// longest.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Each with when it was last asked for.
+    parts: HashMap<Scope, (Store, u64)>,
+    /// Counts what is asked.
+    asked: u64,
+}
+
+impl Kept {
+    fn keep(&mut self, scope: Scope, part: &Store) {
+        // Names that are not there must not crowd out those that are.
+        if part.nodes().next().is_none() && part.services().next().is_none() {
+            self.parts.remove(&scope);
+            return;
+        }
+        if self.parts.len() >= KEPT_MAX && !self.parts.contains_key(&scope) {
+            let oldest = self.parts.iter().min_by_key(|(_, (_, asked))| *asked).map(|(scope, _)| scope.clone());
+            oldest.map(|scope| self.parts.remove(&scope));
+        }
+        self.asked += 1;
+        self.parts.insert(scope, (part.clone(), self.asked));
+    }
+
+    fn last(&mut self, scope: &Scope) -> Option<Store> {
+        let (part, asked) = self.parts.get_mut(scope)?;
+        self.asked += 1;
+        *asked = self.asked;
+        Some(part.clone())
+    }
 }
 
 impl Parts {
@@ -38,14 +71,8 @@ impl Parts {
         Self { handle, client, dice: Mutex::new(dice), kept: Mutex::default() }
     }
 
-    fn keep(&self, scope: Scope, part: &Store) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.contains_key(&scope);
-        // Names that were never there must not crowd out those that are.
-        let empty = part.nodes().next().is_none() && part.services().next().is_none();
-        if known || (kept.len() < KEPT_MAX && !empty) {
-            kept.insert(scope, part.clone());
-        }
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rows that this scope needs.
@@ -54,10 +81,10 @@ impl Parts {
     /// [`Unavailable`] when no server answers and none ever did for this scope.
     pub async fn fetch(&self, scope: Scope) -> Result<Store, Unavailable> {
         if let Some(part) = self.ask(&scope).await {
-            self.keep(scope, &part);
+            self.kept().keep(scope, &part);
             return Ok(part);
         }
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&scope).cloned().ok_or(Unavailable)
+        self.kept().last(&scope).ok_or(Unavailable)
     }
 
     /// Asks servers in random order.
@@ -132,5 +159,51 @@ impl Source for Parts {
         if messages > 0 {
             self.handle.meter.took_each(Event::DomainQuery, messages, clock::now().since(Instant(since)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lictor_catalog::Index;
+    use lictor_catalog::command::{Command, Entry, Register};
+
+    fn scope(name: usize) -> Scope {
+        Scope::Service(name.to_string())
+    }
+
+    /// A part with one node in it.
+    fn part() -> Store {
+        let node = lictor_catalog::Node { name: "n1".into(), ..lictor_catalog::Node::default() };
+        let register = Register { node, skip_node_update: false, service: None, checks: Vec::new() };
+        let mut store = Store::default();
+        store.apply(Index(1), &Entry { time_ms: 0, id: 0, command: Command::Register(Box::new(register)) });
+        store
+    }
+
+    #[test]
+    fn the_part_that_nobody_asked_for_the_longest_makes_room() {
+        let (mut kept, part) = (Kept::default(), part());
+        for name in 0..KEPT_MAX {
+            kept.keep(scope(name), &part);
+        }
+        assert!(kept.last(&scope(0)).is_some());
+        kept.keep(scope(1), &part);
+        for new in KEPT_MAX..KEPT_MAX + 2 {
+            kept.keep(scope(new), &part);
+        }
+        assert_eq!(kept.parts.len(), KEPT_MAX);
+        for (name, held) in [(0, true), (1, true), (2, false), (3, false), (4, true), (KEPT_MAX + 1, true)] {
+            assert_eq!(kept.last(&scope(name)).is_some(), held, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_became_empty_is_kept_no_longer() {
+        let mut kept = Kept::default();
+        kept.keep(scope(0), &part());
+        kept.keep(scope(0), &Store::default());
+        kept.keep(scope(1), &Store::default());
+        assert!(kept.parts.is_empty());
     }
 }

@@ -30,7 +30,7 @@ pub struct Handle {
     pub view: ArcSwap<View>,
     pub local: ArcSwap<LocalView>,
     pub meter: Meter,
-    /// Rises whenever leader, epoch or readiness change: whoever holds a call tries again.
+    /// Rises whenever leader, epoch, readiness or the living servers change: whoever holds a call tries again.
     pub leadership: watch::Sender<u64>,
     /// Rises with every applied index: reads that wait for their read index look again.
     pub applied: watch::Sender<u64>,

@@ -17,6 +17,14 @@ use tokio::sync::oneshot;
 
 type Reply = oneshot::Sender<Result<Found, Full>>;
 
+/// Why a read does not wait any longer, without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    Full(Full),
+    /// The agent stops.
+    Stopped,
+}
+
 enum Message {
     Wait(Waiter, Reply),
     Cancel(WaitId),
@@ -38,24 +46,27 @@ impl Hub {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(datacenter: String, handle: Arc<Handle>) -> std::io::Result<Arc<Self>> {
-        let (messages, inbox) = mpsc::channel();
-        std::thread::Builder::new().name("hub".to_owned()).spawn(move || run(&inbox, datacenter, &handle.meter))?;
+        let (messages, received) = mpsc::channel();
+        std::thread::Builder::new().name("hub".to_owned()).spawn(move || run(received, datacenter, &handle.meter))?;
         Ok(Arc::new(Self { messages, ids: AtomicU64::new(1) }))
     }
 
     /// Waits until the read's index is passed, or until `deadline`.
     ///
     /// # Errors
-    /// [`Full`] when too many wait already.
-    pub async fn wait(&self, read: &Read, deadline: Instant) -> Result<Found, Full> {
+    /// [`Unheard`].
+    pub async fn wait(&self, read: &Read, deadline: Instant) -> Result<Found, Unheard> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let Some(waiter) = Waiter::of(read, id, clock::now()) else { return Err(Full) };
+        let Some(waiter) = Waiter::of(read, id, clock::now()) else { return Err(Unheard::Full(Full)) };
         let (sender, found) = oneshot::channel();
         let guard = Cancel { hub: self, id };
         let _ = self.messages.send(Message::Wait(Waiter { deadline, ..waiter }, sender));
-        let found = found.await.unwrap_or(Err(Full));
+        let found = found.await;
         guard.defuse();
-        found
+        match found {
+            Ok(found) => found.map_err(Unheard::Full),
+            Err(_gone) => Err(Unheard::Stopped),
+        }
     }
 
     /// Hands in a newer view.
@@ -95,13 +106,43 @@ impl Drop for Cancel<'_> {
     }
 }
 
-fn run(inbox: &mpsc::Receiver<Message>, datacenter: String, meter: &Meter) {
+/// What came in, in its order. Batches that wait one behind the other are handed out as one: a hub that is slower than the
+/// log looks at the newest state only, instead of falling behind.
+struct Inbox {
+    messages: mpsc::Receiver<Message>,
+    next: Option<Message>,
+}
+
+impl Inbox {
+    fn take(&mut self, patience: Duration) -> Result<Message, RecvTimeoutError> {
+        let mut first = match self.next.take() {
+            Some(message) => message,
+            None => self.messages.recv_timeout(patience)?,
+        };
+        while let Message::Published(view, touched) = &mut first {
+            match self.messages.try_recv() {
+                Ok(Message::Published(newer, more)) => {
+                    *view = newer;
+                    touched.merge(more);
+                }
+                next => {
+                    self.next = next.ok();
+                    break;
+                }
+            }
+        }
+        Ok(first)
+    }
+}
+
+fn run(messages: mpsc::Receiver<Message>, datacenter: String, meter: &Meter) {
+    let mut inbox = Inbox { messages, next: None };
     let mut hub = hub::Hub::new(datacenter, Arc::new(View::default()));
     let mut askers: HashMap<WaitId, Reply> = HashMap::new();
     let mut answers = Vec::new();
     loop {
         let patience = hub.deadline().map_or(Duration::from_secs(60), |deadline| deadline.since(clock::now()));
-        match inbox.recv_timeout(patience) {
+        match inbox.take(patience) {
             Ok(Message::Wait(waiter, asker)) => {
                 let id = waiter.id;
                 match hub.wait(waiter, &mut answers) {
@@ -136,5 +177,35 @@ fn count(meter: &Meter, counters: Counters) {
         if times > 0 {
             meter.count_each(event, times);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lictor_catalog::{Index, Watch};
+
+    fn batch(index: u64, key: &str) -> Message {
+        let view = Arc::new(View { applied: Index(index), ..View::default() });
+        Message::Published(view, Touched { all: false, watches: vec![Watch::Key(key.into())] })
+    }
+
+    #[test]
+    fn batches_that_wait_are_one_with_the_newest_view_and_nothing_overtakes_them() {
+        let (sender, messages) = mpsc::channel();
+        for message in [batch(1, "b"), batch(2, "a"), batch(3, "b"), Message::Cancel(7), batch(4, "c"), Message::Stop] {
+            sender.send(message).expect("it is open");
+        }
+        let mut inbox = Inbox { messages, next: None };
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            told.push(match inbox.take(Duration::ZERO) {
+                Ok(Message::Published(view, touched)) => format!("{} {:?}", view.applied.0, touched.watches),
+                Ok(Message::Cancel(id)) => format!("cancel {id}"),
+                Ok(Message::Stop) => "stop".to_owned(),
+                _ => "something else".to_owned(),
+            });
+        }
+        assert_eq!(told, ["3 [Key(\"a\"), Key(\"b\")]", "cancel 7", "4 [Key(\"c\")]", "stop"]);
     }
 }

@@ -6,9 +6,12 @@ use crate::runtime::handle::Handle;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Addresses tried for one join.
 const ADDRESSES_MAX: usize = 64;
+/// A name whose servers are silent is given up then.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
 /// The first pause of `retry_join`; it doubles up to `retry_interval`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Gossip ends a try itself when nobody answers. It keeps one open while a living member holds our name, and enters when
@@ -30,9 +33,13 @@ pub async fn resolve(names: &[String], port: u16) -> Result<Vec<SocketAddr>, Str
             found.push(SocketAddr::new(ip, port));
         } else {
             let with_port = if name.contains(':') { name.to_owned() } else { format!("{name}:{port}") };
-            match tokio::net::lookup_host(&with_port).await {
-                Ok(addresses) => found.extend(addresses),
-                Err(error) => problems.push(format!("{name:?} does not resolve: {error}")),
+            match timeout(RESOLVE_WITHIN, tokio::net::lookup_host(&with_port)).await {
+                Ok(Ok(addresses)) => found.extend(addresses),
+                Ok(Err(error)) => problems.push(format!("{name:?} does not resolve: {error}")),
+                Err(_late) => {
+                    problems
+                        .push(format!("{name:?} does not resolve: no name server answered within {RESOLVE_WITHIN:?}"));
+                }
             }
         }
     }

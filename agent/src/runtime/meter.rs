@@ -349,6 +349,8 @@ const fn since(now: Counts, before: Counts) -> Counts {
         updated: now.updated - before.updated,
         packets_refused: now.packets_refused - before.packets_refused,
         packets_malformed: now.packets_malformed - before.packets_malformed,
+        requests_refused: now.requests_refused - before.requests_refused,
+        dials_dropped: now.dials_dropped - before.dials_dropped,
         health_score: now.health_score,
     }
 }
@@ -364,7 +366,17 @@ fn rows(begun_ms: u64, figures: &[Sample], counts: Counts) -> Report {
             Row::new("api.http", *sample).with("method", route.method.as_str()).with("path", path(route))
         })
         .collect();
-    let Counts { joined, left, failed, updated, packets_refused, packets_malformed, health_score: _ } = counts;
+    let Counts {
+        joined,
+        left,
+        failed,
+        updated,
+        packets_refused,
+        packets_malformed,
+        requests_refused,
+        dials_dropped,
+        health_score: _,
+    } = counts;
     let mut counters: Vec<Row<Sample>> = [
         ("serf.member.join", joined),
         ("serf.member.left", left),
@@ -372,6 +384,8 @@ fn rows(begun_ms: u64, figures: &[Sample], counts: Counts) -> Report {
         ("serf.member.update", updated),
         ("lictor.gossip.packets_refused", packets_refused),
         ("lictor.gossip.packets_malformed", packets_malformed),
+        ("lictor.gossip.requests_refused", requests_refused),
+        ("lictor.gossip.dials_dropped", dials_dropped),
     ]
     .map(|(name, count)| Row::new(name, Sample::ones(count)))
     .into();

@@ -30,9 +30,10 @@ pub mod sockets;
 pub mod watch;
 pub mod world;
 
+use crate::agent;
 use crate::cli::banner;
 use crate::config::Resolved;
-use crate::effect::Ending;
+use crate::effect::{Answer, Ending};
 use crate::http::call::Act;
 use assemble::Running;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A leave that takes longer is cut short.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(15);
+/// A leave that takes longer is cut short. The agent ends it by itself before that.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(agent::LEAVE_PATIENCE.as_secs() + 5);
 /// Answers given last, such as the one to `leave`, have this long to reach their askers.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// What is under way when the agent stops has this long to end.
@@ -156,7 +157,10 @@ async fn until_the_end(config: Resolved, mut running: Running) -> ExitCode {
             }
         };
         if !leaves {
-            tracing::info!("stops without leaving: the others will see it as failed until it comes back");
+            match config.dev {
+                true => tracing::info!("stops; what it held in memory is gone"),
+                false => tracing::info!("stops without leaving: the others will see it as failed until it comes back"),
+            }
             return running.stop(ExitCode::FAILURE).await;
         }
         return leave(running, signals).await;
@@ -165,18 +169,23 @@ async fn until_the_end(config: Resolved, mut running: Running) -> ExitCode {
 
 /// Says farewell first. A second signal, or too long a farewell, cuts it short.
 async fn leave(mut running: Running, mut signals: Signals) -> ExitCode {
-    tracing::info!("leaves the cluster");
     let handle = Arc::clone(&running.handle);
-    let asked = handle.act(Act::Leave, clock::now() + LEAVE_PATIENCE);
-    tokio::pin!(asked);
     let code = tokio::select! {
-        _ = &mut asked => ExitCode::SUCCESS,
+        answer = handle.act(Act::Leave, clock::now() + LEAVE_PATIENCE) => left(&answer),
         ending = running.endings.recv() => ended(ending),
         _ = signals.interrupt.recv() => ExitCode::FAILURE,
         _ = signals.terminate.recv() => ExitCode::FAILURE,
-        () = tokio::time::sleep(LEAVE_PATIENCE) => ExitCode::FAILURE,
     };
     running.stop(code).await
+}
+
+/// Only who said farewell has left.
+fn left(answer: &Answer) -> ExitCode {
+    if *answer == Answer::Done {
+        return ExitCode::SUCCESS;
+    }
+    tracing::error!("stops without a farewell, the others will see it as failed: the leave came to {answer:?}");
+    ExitCode::FAILURE
 }
 
 fn ended(ending: Option<Ending>) -> ExitCode {

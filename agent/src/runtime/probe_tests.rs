@@ -157,10 +157,9 @@ fn lives(pid: &str) -> bool {
 #[tokio::test]
 async fn nothing_that_a_script_started_outlives_it() {
     // The first hangs with three children; the second exits and leaves one behind that holds the pipe open.
-    for (text, limit) in [
-        ("for i in 1 2 3; do sleep 600 & echo $!; done; wait", Duration::from_millis(500)),
-        ("sleep 600 & echo $!", LIMIT),
-    ] {
+    for (text, limit) in
+        [("for i in 1 2 3; do sleep 600 & echo $!; done; wait", Duration::from_secs(3)), ("sleep 600 & echo $!", LIMIT)]
+    {
         let outcome = run(sh(text, limit)).await;
         let (Outcome::TimedOut { output } | Outcome::Exited { code: Some(0), output }) = outcome else {
             panic!("{outcome:?}")

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::gossip::MemberStatus;
 use crate::hub;
 use crate::local::SyncTicket;
+use crate::server::rpc_addresses;
 use crate::view::{LocalView, View};
 use lictor_catalog::store::Scope;
 use std::net::{SocketAddr, UdpSocket};
@@ -106,6 +107,7 @@ impl World {
 
     /// The hub first: whoever learns of the new view from its readers finds the hub at least as new.
     fn publish(&self, view: Arc<View>, touched: lictor_catalog::Touched) {
+        let replaced = touched.all;
         self.hub.published(Arc::clone(&view), touched);
         let old = self.handle.view.swap(Arc::clone(&view));
         let readiness = |view: &View| (view.leader.clone(), view.leading, view.epoch, view.caught_up);
@@ -119,6 +121,10 @@ impl World {
         }
         if old.applied != view.applied {
             self.handle.applied.send_replace(view.applied.0);
+        }
+        if replaced {
+            // Nobody may hold the old catalog any more, and to drop all of it takes long.
+            drop(tokio::task::spawn_blocking(move || drop(old)));
         }
     }
 
@@ -138,8 +144,14 @@ impl World {
         if hub::is_news_of_own(&self.handle.local.load(), &local) {
             self.hub.told(Arc::clone(&local));
         }
+        let datacenter = &self.handle.facts.datacenter;
+        let servers = |local: &LocalView| rpc_addresses(&local.members, datacenter);
+        let before = self.handle.local.load_full();
+        let other_servers = !Arc::ptr_eq(&before.members, &local.members) && servers(&before) != servers(&local);
         self.handle.local.store(local);
-        self.handle.leadership.send_modify(|changes| *changes += 1);
+        if other_servers {
+            self.handle.leadership.send_modify(|changes| *changes += 1);
+        }
     }
 
     fn fetch(&self, ticket: SyncTicket) {

@@ -8,7 +8,7 @@
 use super::tags::ServerTags;
 use crate::gossip::{Member, MemberStatus};
 use crate::time::Instant;
-use lictor_catalog::model::{CheckId, NodeName, Weights, folded};
+use lictor_catalog::model::{CheckId, NodeName, SERF_HEALTH, Weights, folded};
 use lictor_catalog::{
     Check, Command, Deregister, Node, Query, Register, Rows, Service, Status, Store, Txn, TxnOp, TxnPut,
 };
@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The check that speaks for gossip.
-pub const SERF_HEALTH: &str = "serfHealth";
 const ALIVE: &str = "Agent alive and reachable";
 const GONE: &str = "Agent not live or unreachable";
 /// How long a node may be unknown to gossip before it turns critical.

@@ -525,7 +525,7 @@ impl Replica {
             view.heard = now;
             tracing::info!(epoch = self.status.epoch, "leads the cluster");
         } else if leader != view.leader
-            && let Some(leader) = leader.as_ref().filter(|_| !leading)
+            && let Some(leader) = leader.as_ref().filter(|_| !self.status.leading)
         {
             tracing::info!(epoch = self.status.epoch, "follows the server at {}", leader.rpc);
         }

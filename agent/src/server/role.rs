@@ -7,10 +7,11 @@ pub mod operate;
 pub mod recovery;
 mod sessions;
 
+use super::lineage;
 use super::reconcile::Reconciler;
 use super::replica::{Diverging, Peer, Replica};
 use super::tags::{OwnServer, ServerTags};
-use super::voters::{Electorate, Standing};
+use super::voters::{Electorate, Standing, keeps_quorum};
 use crate::consensus::bootstrap::{BadPromise, Bootstrap, Candidate, Letter as BootstrapLetter, Output};
 use crate::consensus::lease::Lease;
 use crate::consensus::raft;
@@ -37,8 +38,10 @@ const BOOTSTRAP_POLL: Duration = Duration::from_millis(200);
 const REASON_LASTS: Duration = Duration::from_secs(1);
 /// Writes of one pass; the next pass goes on.
 const WRITES_A_PASS: usize = 256;
-/// Batch numbers of writes that are not the engine's, whose own begin with 1: of the cluster id, and of a promise.
+/// Batch numbers of writes that are not the engine's, whose own begin with 1: of the cluster id, of a promise, and of a
+/// recovered state.
 const FOUNDED: u64 = 0;
+const RECOVERED: u64 = u64::MAX - 1;
 const PROMISED: u64 = u64::MAX;
 
 /// What a server is told at its start.
@@ -95,6 +98,8 @@ pub struct Role {
     recovering: Option<recovery::Recovering>,
     /// When there was a leader last, in this life.
     followed: Option<Instant>,
+    /// Since when there is none, and whether the operator was told.
+    leaderless: Option<(Instant, bool)>,
     /// It goes as soon as it is no voter any more.
     leaving: bool,
     dice: Dice,
@@ -145,6 +150,7 @@ impl Role {
             orders: Vec::new(),
             recovering: None,
             followed: None,
+            leaderless: None,
             leaving: false,
             dice,
         })
@@ -198,7 +204,9 @@ impl Role {
         for member in members {
             let theirs = ServerTags::of(member).and_then(|tags| tags.cluster).filter(|theirs| *theirs != ours);
             let before = self.members.iter().find(|old| old.id == member.id).and_then(ServerTags::of);
-            if let Some(theirs) = theirs
+            // Of two generations of one cluster, the earlier was given up, and says so itself.
+            let recovered = |theirs| lineage::supersedes(theirs, ours) || lineage::supersedes(ours, theirs);
+            if let Some(theirs) = theirs.filter(|theirs| !recovered(*theirs))
                 && before.and_then(|tags| tags.cluster) != Some(theirs)
             {
                 tracing::warn!(
@@ -234,7 +242,8 @@ impl Role {
         Some(Candidate { node: member.id, engine: tags.engine?, expect: tags.expect as usize, cluster: tags.cluster })
     }
 
-    /// A letter of the engine, from a peer of this cluster.
+    /// A letter of the engine, from a peer of this cluster. While a recovery is being written there is nobody to read it: its
+    /// sender has been given up.
     pub fn letter(
         &mut self,
         from: EngineId,
@@ -244,6 +253,9 @@ impl Role {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
+        if self.recovering.is_some() {
+            return;
+        }
         if self.replica.is_none()
             && let Some(cluster) = cluster
         {
@@ -264,7 +276,7 @@ impl Role {
     /// A letter about bootstrapping. Also after the start: those who lag are still answered. What comes while the disk is
     /// being told of the cluster is dropped; it is repeated.
     pub fn bootstrap(&mut self, letter: BootstrapLetter, now: Instant, effects: &mut Vec<Effect>) {
-        if self.cluster.is_some() && !self.bootstrap.has_joined() {
+        if self.recovering.is_some() || (self.cluster.is_some() && !self.bootstrap.has_joined()) {
             return;
         }
         let outputs = self.bootstrap.receive(letter);
@@ -293,7 +305,7 @@ impl Role {
 
     pub fn stored(&mut self, batch: u64, now: Instant, effects: &mut Vec<Effect>) {
         match (batch, self.cluster, &mut self.replica) {
-            (FOUNDED, ..) if self.recovering.is_some() => self.recovered(now, effects),
+            (RECOVERED, ..) => self.recovered(now, effects),
             (FOUNDED, Some(cluster), _) => self.bootstrap.joined(cluster),
             (PROMISED, ..) => {
                 let outputs = self.bootstrap.persisted();
@@ -370,9 +382,7 @@ impl Role {
         let Some(replica) = &mut self.replica else { return Ok(()) };
         replica.timer(now);
         replica.finish(now, effects)?;
-        if replica.status().leader.is_some() {
-            self.followed = Some(now);
-        }
+        self.mind_leader(now);
         if !self.orders.is_empty() {
             self.carry_out_orders(now, effects);
             if let Some(replica) = &mut self.replica {
@@ -404,12 +414,46 @@ impl Role {
         self.expire_sessions(now, effects)
     }
 
+    /// Tells the operator when there is no leader for longer than elections take, and when there is one again.
+    fn mind_leader(&mut self, now: Instant) {
+        let Some(status) = self.replica.as_ref().map(Replica::status) else { return };
+        if status.leader.is_some() {
+            self.followed = Some(now);
+            if let Some((since, true)) = self.leaderless.take() {
+                tracing::info!("there is a leader again, after {:.0?}", now.since(since));
+            }
+            return;
+        }
+        let (since, told) = self.leaderless.get_or_insert((now, false));
+        if *told || now.since(*since) < recovery::LEADERLESS {
+            return;
+        }
+        *told = true;
+        let voters = &status.members.voters;
+        let living = voters.iter().filter(|voter| voter.engine == self.engine || alive(&self.members, voter)).count();
+        if keeps_quorum(living, voters.len()) {
+            tracing::warn!(
+                "there is no leader, though {living} of {} voters are alive; their logs say why",
+                voters.len()
+            );
+        } else {
+            tracing::warn!(
+                "there is no leader, and there can be none: {living} of {} voters are alive. Nothing is written until more come \
+                 back; if they are lost for good, see what `lictor operator raft recover` would do",
+                voters.len()
+            );
+        }
+    }
+
     /// Looks whether there can be a cluster now, and says why not.
     fn run_bootstrap(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.replica.is_some() || self.recovering.is_some() || now < self.next_poll {
+        if self.replica.is_some() || now < self.next_poll {
             return;
         }
         self.next_poll = now + BOOTSTRAP_POLL;
+        if self.recovering.is_some() {
+            return;
+        }
         let candidates: Vec<Candidate> = self.members.iter().filter_map(|member| self.candidate(member)).collect();
         let outputs = self.bootstrap.poll(now, &candidates, &mut self.dice);
         self.carry_out(outputs, now, effects);

@@ -257,6 +257,8 @@ impl Node {
             debug_config: serde_json::Value::Null,
             response_headers: Vec::new(),
             block_endpoints: Vec::new(),
+            write_from: Vec::new(),
+            unprintable_paths: false,
             telemetry: Telemetry::default(),
         }
     }

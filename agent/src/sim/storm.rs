@@ -9,8 +9,8 @@ use super::world::{MS, SECOND, Setup, World};
 use crate::dice::Dice;
 use crate::gossip::MemberStatus;
 use crate::http::call::Method;
-use crate::server::reconcile::SERF_HEALTH;
 use lictor_catalog::Status;
+use lictor_catalog::model::SERF_HEALTH;
 use std::collections::BTreeMap;
 
 const KEYS: u64 = 12;

@@ -8,7 +8,7 @@ use super::rpc::{Behalf, Failure, Request, Response};
 use super::world::{Happening, MS, World};
 use crate::effect::{Answer, Pushed};
 use crate::event::Event;
-use crate::forward::{self, Attempt, Journey, Next, Where, place_write};
+use crate::forward::{self, Attempt, Deed, Journey, Next, Where, place_write};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Act, Call, Consistency, Method, Plan, Read, Reply, WriteAnswer};
 use crate::http::route::{self, Found as Route, Place};
@@ -100,8 +100,12 @@ impl World {
         let budget = budget_ms.map_or(PATIENCE, |budget| Duration::from_millis(budget).min(PATIENCE * 24));
         let Some(process) = self.running(node) else { return };
         let number = process.number();
-        let once = matches!(&work, Work::Call(call) if call.method != Method::Get);
-        let journey = Journey { hops, once, hold_until: now + HOLD, tries: 0 };
+        let deed = match &work {
+            Work::Call(call) if call.method == Method::Get => Deed::Read,
+            Work::Call(_) => Deed::Write,
+            Work::Submit(_) => Deed::Step,
+        };
+        let journey = Journey::new(hops, deed, now + HOLD);
         let walk = Walk { work, origin, hops, deadline: now + budget, journey, step: Step::Ready, steps: 0 };
         process.walks.insert(number, walk);
         self.attempt(node, number);

@@ -213,6 +213,40 @@ fn the_staler_survivor_refuses_and_the_fresher_recovers() {
 }
 
 #[test]
+fn letters_of_the_old_cluster_do_not_disturb_a_recovery_that_the_disk_delays() {
+    replay::each(3, "leave", |seed| {
+        let mut world = settled(Setup::new(seed, 5, 0));
+        // A restart forgets what the bootstrap promised.
+        for at in 0..5 {
+            world.crash(at, true);
+            world.start(at);
+        }
+        assert!(world.run_until(30 * SECOND, |world| world.leader().is_some()), "seed {seed}");
+        world.put(0, "k", "kept");
+        world.run(10 * SECOND);
+        let first = (0..5).min_by_key(|at| world.nodes[*at].id).expect("five");
+        let other = (0..5).rev().find(|at| *at != first).expect("five");
+        let lost: Vec<usize> = (0..5).filter(|at| *at != first && *at != other).collect();
+        for at in &lost {
+            world.crash(*at, true);
+        }
+        world.run(30 * SECOND);
+        let shown = ask(&mut world, first, Method::Get, "/v1/operator/raft/recover");
+        let shown: serde_json::Value = serde_json::from_slice(&shown.body).expect("a prospect");
+        let code = shown["Confirm"].as_str().expect("a code");
+        world.nodes[first].disk.fill(true);
+        world.call(first, Method::Put, &format!("/v1/operator/raft/recover?confirm={code}"), "");
+        // The other survivor asks for votes all the time.
+        world.run(10 * SECOND);
+        world.nodes[first].disk.fill(false);
+        let stopped = world.run_until(60 * SECOND, |world| world.process(other).is_none());
+        assert!(stopped, "seed {seed}: the other survivor finds a later generation of its cluster");
+        assert!(first_acked(&mut world, first, 10 * SECOND).is_some(), "seed {seed}: writes go on");
+        assert_eq!(value(&mut world, first, "k").as_deref(), Some("kept"), "seed {seed}");
+    });
+}
+
+#[test]
 fn a_majority_that_lived_out_of_sight_goes_on_serving() {
     let mut world = settled(Setup::new(7, 3, 0));
     let leader = world.leader().expect("it leads");

@@ -1,7 +1,10 @@
 //! The command line against a living agent.
 
 use crate::cluster::{Cluster, lictor, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::time::Duration;
+use tokio::io::AsyncBufReadExt as _;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_verb_speaks_to_an_agent() {
@@ -92,6 +95,38 @@ async fn a_watch_runs_its_program_when_something_differs() {
     assert!(shown().contains("Mg=="), "{}", shown());
     let (code, _, err) = lictor(Some(&agent), &["watch", "-type=nodes", "-filter=Nope==1"]);
     assert!(code == 1 && err.contains("Watch errored: Unexpected response code: 400 (Failed to create"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_can_be_ended_between_two_runs_of_its_program_and_during_one() {
+    let cluster = Cluster::new();
+    let agent = cluster.agent(1, "dev1", &["-dev"]);
+    cluster.leader(std::slice::from_ref(&agent)).await;
+    for (script, signal, between) in [
+        ("echo run", Signal::SIGTERM, true),
+        ("echo run", Signal::SIGHUP, true),
+        ("echo run; exec sleep 60", Signal::SIGINT, false),
+    ] {
+        let mut watch = tokio::process::Command::new(crate::cluster::LICTOR)
+            .args(["watch", "-type=key", "-key=a", script])
+            .env("CONSUL_HTTP_ADDR", format!("{}:8500", agent.ip))
+            .env("SHELL", "/bin/sh")
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut told = tokio::io::BufReader::new(watch.stdout.take().unwrap()).lines();
+        let run = tokio::time::timeout(Duration::from_secs(5), told.next_line()).await;
+        assert_eq!(run.expect("soon").unwrap().as_deref(), Some("run"), "{script}");
+        let pid = watch.id().unwrap();
+        let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        if between {
+            until("its program's end", Duration::from_secs(5), async || children().is_empty().then_some(())).await;
+        }
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(5), watch.wait()).await;
+        assert_eq!(ended.expect("soon").unwrap().code(), Some(0), "{script}, {signal}");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ async fn an_event_is_heard_by_whom_it_is_meant_for() {
     let server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
     let client = cluster.agent(2, "client2", &[&format!("-retry-join={}", cluster.ip(1))]);
     cluster.leader(std::slice::from_ref(&server)).await;
+    cluster.up(&client).await;
     until("two members", Duration::from_secs(10), async || {
         let members = cluster.json(&client, "/v1/agent/members").await;
         (members.as_array()?.len() == 2).then_some(())

@@ -5,7 +5,7 @@ use crate::dig;
 use crate::endpoint::Endpoint;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -69,6 +69,34 @@ async fn a_service_is_found_checked_and_lost_everywhere() {
     assert_eq!(critical["Output"], "Agent not live or unreachable");
     all_see(&servers.iter().collect::<Vec<_>>(), 0, Duration::from_secs(2)).await;
     assert_eq!(dig::ask(servers[0].ip, WEB, RecordType::SRV).await.unwrap().0, ResponseCode::NXDomain);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_registered_is_found_at_once_by_whoever_did_it() {
+    let cluster = Cluster::new();
+    let server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
+    let client = cluster.client(4);
+    cluster.leader(std::slice::from_ref(&server)).await;
+    until("the client agent in the catalog", Duration::from_secs(20), async || {
+        let (_, body) = cluster.get(&client, "/v1/catalog/node/client4").await.ok()?;
+        body.contains("client4").then_some(())
+    })
+    .await;
+    for agent in [&server, &client] {
+        for round in 0..20 {
+            let name = format!("web{round}");
+            let put = async |path: &str, body: String| {
+                assert_eq!(cluster.put(agent, path, body).await.unwrap(), (200, String::new()), "{path}");
+            };
+            let status = async || cluster.json(agent, &format!("/v1/health/checks/{name}")).await[0]["Status"].clone();
+            put("/v1/agent/service/register", json!({"Name": name, "Check": {"TTL": "1h"}}).to_string()).await;
+            assert_eq!(status().await, "critical");
+            put(&format!("/v1/agent/check/pass/service:{name}"), String::new()).await;
+            assert_eq!(status().await, "passing");
+            put(&format!("/v1/agent/service/deregister/{name}"), String::new()).await;
+            assert_eq!(status().await, Value::Null);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ async fn the_pages_of_a_cluster_are_drawn_by_every_agent() {
     let server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
     let client = cluster.agent(2, "client2", &[&format!("-retry-join={}", cluster.ip(1))]);
     cluster.leader(std::slice::from_ref(&server)).await;
+    cluster.up(&client).await;
     let service = json!({"Name": "web", "Port": 80, "Tags": ["v1"], "Check": {"TTL": "1h", "Status": "passing"}});
     assert_eq!(cluster.put(&client, "/v1/agent/service/register", service.to_string()).await.unwrap().0, 200);
     let nodes = until("both nodes with what is on them", Duration::from_secs(20), async || {

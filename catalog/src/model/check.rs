@@ -6,6 +6,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// The check by which gossip says whether a node lives (Consul's `structs.SerfCheckID`).
+pub const SERF_HEALTH: &str = "serfHealth";
+/// The check that says that a node is in maintenance (Consul's `structs.NodeMaint`).
+pub const NODE_MAINTENANCE: &str = "_node_maintenance";
+/// Before the id of an instance, the check that says that it is in maintenance (Consul's `structs.ServiceMaintPrefix`).
+const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
+
+impl CheckId {
+    /// The check that says that this instance is in maintenance; that the node is, when the id is empty.
+    #[must_use]
+    pub fn maintenance_of(service_id: &str) -> Self {
+        if service_id.is_empty() {
+            return NODE_MAINTENANCE.into();
+        }
+        format!("{SERVICE_MAINTENANCE}{service_id}").into()
+    }
+
+    /// Whether it says that something is in maintenance.
+    #[must_use]
+    pub fn is_maintenance(&self) -> bool {
+        **self == *NODE_MAINTENANCE || self.starts_with(SERVICE_MAINTENANCE)
+    }
+}
+
 /// The verdict of one check. A node check has an empty `service_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {

@@ -14,7 +14,7 @@ mod template;
 
 pub use authority::{Authority, Signing};
 pub use autopilot::Autopilot;
-pub use check::{Check, CheckDefinition, Status};
+pub use check::{Check, CheckDefinition, NODE_MAINTENANCE, SERF_HEALTH, Status};
 pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, NotFinite};
 pub use kv::{KvEntry, KvRow};
 pub use name::{CheckId, NodeName, ServiceId, ServiceName, folded};

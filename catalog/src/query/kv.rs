@@ -47,7 +47,7 @@ pub(super) fn prefix_index(store: &Store, prefix: &str) -> Index {
         return store.kv.table_index();
     }
     let written = store.kv.under(prefix).map(|row| row.entry().modify_index).max().unwrap_or_default();
-    match written.max(store.kv.deleted_under(prefix)) {
+    match written.max(store.kv.deleted_under(prefix, written)) {
         Index(0) => store.kv.table_index(),
         index => index,
     }

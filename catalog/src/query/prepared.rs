@@ -3,6 +3,7 @@
 use super::{Instance, coordinates, health, services};
 use crate::acl::Authorizer;
 use crate::model::{Index, PreparedQuery, ServiceQuery, Status, Ttl, folded};
+use crate::splitmix::SplitMix64;
 use crate::store::Store;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -134,16 +135,11 @@ fn near_node(store: &Store, execution: &Execution, near: &str) -> Option<String>
     Some(folded(name).into_owned())
 }
 
-/// Fisher and Yates, by numbers of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-fn shuffle<T>(items: &mut [T], mut seed: u64) {
-    let mut below = |bound: u64| {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    };
+/// Fisher and Yates.
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut numbers = SplitMix64::new(seed);
     for last in (1..items.len()).rev() {
-        let chosen = below(last as u64 + 1);
+        let chosen = numbers.below(last as u64 + 1);
         items.swap(last, usize::try_from(chosen).unwrap_or(last));
     }
 }

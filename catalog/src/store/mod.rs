@@ -363,6 +363,16 @@ pub struct Touched {
     pub watches: Vec<Watch>,
 }
 
+impl Touched {
+    /// Adds what a later batch touched.
+    pub fn merge(&mut self, later: Self) {
+        self.all |= later.all;
+        self.watches.extend(later.watches);
+        self.watches.sort_unstable();
+        self.watches.dedup();
+    }
+}
+
 /// A thing that a read may wait for, and a write may touch. Names are folded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Watch {

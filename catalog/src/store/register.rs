@@ -7,11 +7,8 @@ use super::apply::Change;
 use super::nodes::NodeRow;
 use super::{Refusal, Store, Watch};
 use crate::command::Register;
-use crate::model::{Check, CheckId, Node, Service, ServiceId, ServiceName, Status, folded};
+use crate::model::{Check, CheckId, Node, SERF_HEALTH, Service, ServiceId, ServiceName, Status, folded};
 use std::sync::Arc;
-
-/// The check by which gossip says whether a node lives (Consul's `structs.SerfCheckID`), folded.
-const ALIVE_CHECK: &str = "serfhealth";
 
 impl Store {
     /// All or nothing: everything that can be refused is refused before the first change.
@@ -73,7 +70,7 @@ impl Store {
     }
 
     fn lives(&self, node: &str) -> bool {
-        self.checks.get(node, ALIVE_CHECK).is_some_and(|check| check.status == Status::Passing)
+        self.check(node, SERF_HEALTH).is_some_and(|check| check.status == Status::Passing)
     }
 
     /// The node's row as it stands afterwards. A node keeps the spelling it came with, since every row on it repeats it,

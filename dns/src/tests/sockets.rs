@@ -2,13 +2,13 @@
 
 use super::fixture::{Whole, catalog, question, written};
 use crate::Settings;
-use crate::server::{bind, serve};
+use crate::server::{TCP_MAX, bind, serve};
 use crate::source::{Source, Unavailable};
 use hickory_proto::op::Message;
 use lictor_catalog::Store;
 use lictor_catalog::store::Scope;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ fn over_tcp(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
     reply
 }
 
-/// Asks the same over both transports, on one TCP connection; stops the server; gives what was answered.
-fn check<S: Source>(source: S, questions: &[&str]) -> Vec<String> {
+/// Has this source served while `client` runs; stops the server; gives what the client gave.
+fn served<T>(source: impl Source, client: impl FnOnce(SocketAddr) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("starts");
     let (udp, tcp) = bind((Ipv4Addr::LOCALHOST, 0).into(), 2).expect("binds");
     let address = tcp.local_addr().expect("bound");
@@ -61,21 +61,58 @@ fn check<S: Source>(source: S, questions: &[&str]) -> Vec<String> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };
     let server = runtime.spawn(serve(move || Arc::clone(&settings), Arc::new(source), udp, tcp, stopped));
-    let mut stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("sets");
-    let replies = questions.iter().map(|text| {
-        let bytes = question(text).to_vec().expect("encodes");
-        let (udp, tcp) = (over_udp(address, &bytes), over_tcp(&mut stream, &bytes));
-        let (udp, tcp) = (Message::from_vec(&udp).expect("decodes"), Message::from_vec(&tcp).expect("decodes"));
-        assert_eq!(udp, tcp, "{text}");
-        written(&udp)
-    });
-    let replies = replies.collect();
-    drop(stream);
+    let given = client(address);
     stop.send(()).expect("still serving");
     runtime.block_on(server).expect("does not panic").expect("ends in order");
     assert!(UdpSocket::bind(address).is_ok(), "the port is free again");
-    replies
+    given
+}
+
+fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("sets");
+    stream
+}
+
+/// Asks the same over both transports, on one TCP connection; gives what was answered.
+fn check(source: impl Source, questions: &[&str]) -> Vec<String> {
+    served(source, |address| {
+        let mut stream = connect(address);
+        let replies = questions.iter().map(|text| {
+            let bytes = question(text).to_vec().expect("encodes");
+            let (udp, tcp) = (over_udp(address, &bytes), over_tcp(&mut stream, &bytes));
+            let (udp, tcp) = (Message::from_vec(&udp).expect("decodes"), Message::from_vec(&tcp).expect("decodes"));
+            assert_eq!(udp, tcp, "{text}");
+            written(&udp)
+        });
+        replies.collect()
+    })
+}
+
+#[test]
+fn one_tcp_client_too_many_is_hung_up_on_until_another_one_goes() {
+    served(Whole(catalog(TEXT)), |address| {
+        let bytes = question("n1.node.consul. A").to_vec().expect("encodes");
+        let mut clients: Vec<TcpStream> = (0..TCP_MAX).map(|_| connect(address)).collect();
+        for client in &mut clients {
+            over_tcp(client, &bytes);
+        }
+        let is_let_in = || {
+            let mut client = connect(address);
+            // Neither of these needs to go well when the other side has hung up.
+            let framed = [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat();
+            client.write_all(&framed).and_then(|()| client.read_exact(&mut [0; 2])).is_ok()
+        };
+        assert!(!is_let_in());
+        for client in &mut clients {
+            over_tcp(client, &bytes);
+        }
+        let mut leaving = clients.pop().expect("there are some");
+        leaving.shutdown(Shutdown::Write).expect("hangs up");
+        assert_eq!(leaving.read(&mut [0]).expect("is hung up on"), 0);
+        // The server has let go of the connection, and is about to count it no more.
+        assert!((0..1000).any(|_| is_let_in()), "the place was never given to another one");
+    });
 }
 
 const QUESTIONS: [&str; 7] = [

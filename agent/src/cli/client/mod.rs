@@ -320,6 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn tls_where_there_is_none_and_a_port_left_out_are_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut hello = [0; 1];
+            stream.read_exact(&mut hello).expect("a hello");
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").expect("sent");
+        });
+        let ask = |address: &str| {
+            let options = options_of(&[&format!("--http-addr={address}")], &[]).expect("options");
+            Client::new(options).expect("a client").get::<String>("/v1/status/leader", &[]).expect_err("nobody")
+        };
+        let error = ask(&format!("https://{address}"));
+        assert!(matches!(error, ClientError::NoTls { .. }), "{error}");
+        server.join().expect("served");
+        let text = ask("127.255.255.254").to_string();
+        assert!(text.contains("no port is named, and agents listen on 8500"), "{text}");
+    }
+
+    #[test]
     fn where_nobody_listens_the_error_says_what_to_do() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound").to_string();

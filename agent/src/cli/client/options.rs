@@ -113,6 +113,10 @@ impl Options {
             }
             None => format!("{}://{address}", if tls { "https" } else { "http" }),
         };
+        if let Err(error) = reqwest::Url::parse(&base) {
+            let problem = format!("{address:?}: {error}; use host:port, http://, https:// or unix:///path");
+            return Err(ClientError::Option { option: "-http-addr", problem });
+        }
         self.base = base.trim_end_matches('/').to_owned();
         Ok(())
     }
@@ -184,6 +188,11 @@ pub(super) mod tests {
         check_base(&[], &[("CONSUL_HTTP_ADDR", "unix:///run/c.sock")], "unix:///run/c.sock");
         let error = options_of(&["--http-addr=tcp://x"], &[]).expect_err("scheme").to_string();
         assert!(error.starts_with("-http-addr: tcp:// is unknown"), "{error}");
+        let error = options_of(&["--http-addr=127.0.0.1:x"], &[]).expect_err("port").to_string();
+        assert_eq!(
+            error,
+            "-http-addr: \"127.0.0.1:x\": invalid port number; use host:port, http://, https:// or unix:///path"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::http::wire::rfc3339;
 use crate::runtime::clock;
 use crate::time::{format_duration, parse_duration};
 use bundle::Bundle;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use record::{Recorder, Target};
 use serde::Deserialize;
@@ -38,7 +39,7 @@ pub(crate) fn arguments(command: Command) -> Command {
                 valued("duration", "DURATION", "How long to record, at least 10s")
                     .value_parser(parse_duration)
                     .default_value("5m"),
-                valued("interval", "DURATION", "How often to capture the figures, at least 5s")
+                valued("interval", "DURATION", "How often to capture the figures, at least 5s and no longer than -duration")
                     .value_parser(parse_duration)
                     .default_value("30s"),
                 valued("output", "PATH", "Where to put it; consul-debug-<time>, in this directory, if not given"),
@@ -65,7 +66,10 @@ impl Wanted {
     fn read(matches: &ArgMatches) -> Result<Self, Failure> {
         let invalid = |problem: String| Failure::Usage(format!("Capture validation failed: {problem}"));
         let span = |name: &str| matches.get_one::<Duration>(name).copied().unwrap_or_default();
-        let (duration, interval) = (span("duration"), span("interval"));
+        let (duration, mut interval) = (span("duration"), span("interval"));
+        if matches.value_source("interval") == Some(ValueSource::DefaultValue) {
+            interval = interval.min(duration).max(INTERVAL_MIN);
+        }
         for (name, span, least) in [("duration", duration, DURATION_MIN), ("interval", interval, INTERVAL_MIN)] {
             if span < least {
                 return Err(invalid(format!("{name} must be at least {}", format_duration(least))));
@@ -194,6 +198,8 @@ mod tests {
         let some =
             wanted("-capture=logs -capture pprof -capture cluster -capture members -archive=false").expect("some");
         assert_eq!((some.targets, some.archive, some.profiles), (vec![Target::Logs, Target::Members], false, true));
+        let short = wanted("-duration=10s").expect("the least there is");
+        assert_eq!((short.duration, short.interval), (Duration::from_secs(10), Duration::from_secs(10)));
         for (line, complaint) in [
             ("-duration=9s", "duration must be at least 10s"),
             ("-interval=4s", "interval must be at least 5s"),

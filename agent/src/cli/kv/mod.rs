@@ -29,7 +29,9 @@ fn path(key: &str) -> String {
 fn words(matches: &clap::ArgMatches, most: usize) -> Result<Vec<String>, Failure> {
     let words: Vec<String> = matches.get_many("words").into_iter().flatten().cloned().collect();
     if words.len() > most {
-        return Err(Failure::Usage(format!("Too many arguments (expected {most}, got {})", words.len())));
+        let flag = words.iter().skip(1).find(|word| word.starts_with('-') && word.len() > 1);
+        let hint = flag.map_or_else(String::new, |flag| format!("; flags such as {flag} go before the key"));
+        return Err(Failure::Usage(format!("Too many arguments (expected {most}, got {}){hint}", words.len())));
     }
     Ok(words)
 }

@@ -25,13 +25,17 @@ const SETTINGS: [&str; 8] = [
 ];
 
 pub(crate) fn get_config_arguments(command: Command) -> Command {
-    client::server_options(command)
+    client::server_options(command.arg(format::flag()))
 }
 
 pub(crate) fn get_config(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
+    let format = Format::read(matches)?;
     let settings: Map<String, Value> =
         world.client(matches)?.get(PATH, &[]).map_err(Failure::doing("Error querying Autopilot configuration"))?;
-    Ok(Output::text(show_settings(&settings)))
+    Ok(match format {
+        Format::Pretty => Output::text(show_settings(&settings)),
+        Format::Json => format::json(&settings),
+    })
 }
 
 /// Spans are shown bare, texts that may be empty in quotes.
@@ -64,9 +68,6 @@ pub(crate) fn set_config_arguments(command: Command) -> Command {
 }
 
 pub(crate) fn set_config(matches: &ArgMatches, world: &World) -> Result<Output, Failure> {
-    let client = world.client(matches)?;
-    let mut settings: Map<String, Value> =
-        client.get(PATH, &[]).map_err(Failure::doing("Error querying Autopilot configuration"))?;
     let text = |name: &str| matches.get_one::<String>(name).map(|text| Value::from(text.as_str()));
     let number = |name: &str| matches.get_one::<u64>(name).map(|number| Value::from(*number));
     let given = [
@@ -76,7 +77,14 @@ pub(crate) fn set_config(matches: &ArgMatches, world: &World) -> Result<Output, 
         ("MinQuorum", number("min-quorum")),
         ("ServerStabilizationTime", text("server-stabilization-time")),
     ];
-    settings.extend(given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    let given: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    if given.is_empty() {
+        return Err(Failure::Usage("Nothing to set: name what is to change; see -help".to_owned()));
+    }
+    let client = world.client(matches)?;
+    let mut settings: Map<String, Value> =
+        client.get(PATH, &[]).map_err(Failure::doing("Error querying Autopilot configuration"))?;
+    settings.extend(given);
     let index = settings.get("ModifyIndex").and_then(Value::as_u64).unwrap_or_default();
     let body = Value::Object(settings).to_string().into_bytes();
     let set = client

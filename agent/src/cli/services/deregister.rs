@@ -22,12 +22,8 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
         (Some(_), false) => return Err(Failure::Usage("Give files or -id, not both".to_owned())),
         (Some(id), true) => vec![id.clone()],
         (None, false) => {
-            let one = |definition: &serde_json::Value| {
-                super::text(definition, "id").or_else(|| super::text(definition, "name")).ok_or_else(|| {
-                    Failure::Usage("Error deregistering service: a definition has neither id nor name".to_owned())
-                })
-            };
-            super::read(&paths)?.iter().map(one).collect::<Result<_, _>>()?
+            let id = |definition| super::text(definition, "id").or_else(|| super::text(definition, "name"));
+            super::read(&paths)?.iter().filter_map(|(_, definition)| id(definition)).collect()
         }
     };
     let client = world.client(matches)?;

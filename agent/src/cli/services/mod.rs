@@ -4,33 +4,25 @@ pub(crate) mod deregister;
 pub(crate) mod register;
 
 use super::Failure;
-use crate::config::file;
+use crate::config;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// The `service` and `services` of files, as written.
-fn read(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
-    let mut found = Vec::new();
+/// The services that files define, each with the name of its file.
+fn read(paths: &[PathBuf]) -> Result<Vec<(String, Value)>, Failure> {
+    let mut all = Vec::new();
     for path in paths {
         let mut warnings = Vec::new();
-        for (name, map) in file::read_path(path, None, &mut warnings)? {
-            let before = found.len();
-            for (key, value) in map {
-                match (key.to_lowercase().as_str(), value) {
-                    ("service" | "services", Value::Array(list)) => found.extend(list),
-                    ("service" | "services", value @ Value::Object(_)) => found.push(value),
-                    _ => {}
-                }
-            }
-            if found.len() == before {
-                return Err(Failure::Usage(format!("{name}: there is no service or services in it")));
-            }
-        }
+        let found = config::services(path, &mut warnings)?;
         if let Some(warning) = warnings.pop() {
             return Err(Failure::Usage(warning));
         }
+        if found.is_empty() {
+            return Err(Failure::Usage(format!("{}: there is no service or services in it", path.display())));
+        }
+        all.extend(found);
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// A text under a key in any case.

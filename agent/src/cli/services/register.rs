@@ -1,7 +1,6 @@
 //! `services register`: from files, or from flags.
 
 use crate::cli::{Failure, Output, World, client};
-use crate::local::ServiceSpec;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -34,22 +33,18 @@ pub(crate) fn run(matches: &ArgMatches, world: &World) -> Result<Output, Failure
             return Err(Failure::Usage(text.to_owned()));
         }
         (false, true) => return Err(Failure::Usage("Give files or flags, not both".to_owned())),
-        (true, true) => vec![from_flags(matches)?],
+        (true, true) => vec![("the flags".to_owned(), from_flags(matches)?)],
+        // All are found valid before the first is sent.
         (false, false) => super::read(&paths)?,
     };
-    // All are found valid before the first is sent.
-    for definition in &definitions {
-        ServiceSpec::parse(definition)
-            .map_err(|error| Failure::Usage(format!("Error registering service: {error}")))?;
-    }
     let client = world.client(matches)?;
     let mut lines = String::new();
-    for definition in &definitions {
+    for (file, definition) in &definitions {
         let name = super::text(definition, "name").unwrap_or_default();
         let body = definition.to_string().into_bytes();
         client
             .expect(reqwest::Method::PUT, "/v1/agent/service/register", &[], body)
-            .map_err(Failure::doing(format!("Error registering service {name:?}")))?;
+            .map_err(Failure::doing(format!("Error registering service {name:?} of {file}")))?;
         lines.push_str(&format!("Registered service: {name}\n"));
     }
     Ok(Output::text(lines))

@@ -7,14 +7,16 @@
 //! # Damage
 //!
 //! A last write that was torn is rolled back to the last synced batch; any other damage refuses to start and says which file
-//! and how to recover. A batch that changes a vote, a promise, the cluster or the snapshot is committed in two phases (two
-//! syncs), so damage found in it later is told apart from a tear and refused: losing it silently could elect two leaders.
+//! and how to recover. A batch that changes a vote, a promise, the cluster or installs a snapshot is committed in two phases
+//! (two syncs), so damage found in it later is told apart from a tear and refused: losing it silently could elect two leaders.
 //! Batches that only append are committed with one sync. Damage exactly inside the newest of them, found after a kill,
 //! cannot be told from a tear and is rolled back.
 //!
 //! # Compaction
 //!
-//! Writes do not wait for a snapshot of gigabytes, nor does it ever lie in memory as a whole: see `compaction.rs`.
+//! Writes do not wait for a snapshot of gigabytes, nor does it ever lie in memory as a whole: see `compaction.rs`. The switch
+//! to it is committed with one sync. That is safe, since what it replaces is swept in later transactions only: whoever rolls
+//! the switch back finds the old snapshot, and the whole log behind it.
 
 mod compaction;
 #[cfg(feature = "malformed")]

@@ -27,9 +27,7 @@ impl Verdict {
     fn of<'a>(checks: impl Iterator<Item = &'a Check>) -> Self {
         checks.fold(Self::Checks(Status::Passing), |worst, check| match worst {
             Self::Maintenance => worst,
-            _ if &*check.id == "_node_maintenance" || check.id.starts_with("_service_maintenance:") => {
-                Self::Maintenance
-            }
+            _ if check.id.is_maintenance() => Self::Maintenance,
             Self::Checks(status) => Self::Checks(status.max(check.status)),
         })
     }

@@ -23,7 +23,7 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
     let Some(decoded) = decode(path) else {
         return Found::Answer(Reply::text(400, format!("invalid URL escape or encoding in {path:?}")));
     };
-    if !printable(&decoded) {
+    if !facts.unprintable_paths && !printable(&decoded) {
         return Found::Answer(Reply::empty(400));
     }
     if let Cow::Owned(clean) = clean(path) {
@@ -32,6 +32,9 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
     }
     if facts.block_endpoints.iter().any(|prefix| path.starts_with(prefix.as_str())) {
         return Found::Answer(Reply::text(403, "Endpoint is blocked by agent configuration"));
+    }
+    if !may_write(facts, call) {
+        return Found::Answer(Reply::text(403, "Access is restricted"));
     }
     for (name, what) in [("ns", "Namespaces"), ("partition", "Partitions")] {
         if call.params.get(name).is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("default")) {
@@ -52,6 +55,14 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
             Found::Answer(reply.with("allow", allow))
         }
     }
+}
+
+/// Whether whoever asks may change anything. What another agent passes on has been let in there; a unix socket is guarded by
+/// the permissions of its file.
+fn may_write(facts: &Facts, call: &Call) -> bool {
+    let reads = matches!(call.method, Method::Get | Method::Head | Method::Options);
+    let from = call.source.filter(|_| !reads && call.agent.is_none() && !facts.write_from.is_empty());
+    from.is_none_or(|from| facts.write_from.iter().any(|network| network.contains(from)))
 }
 
 /// What body a call may have, known from its head alone.

@@ -78,7 +78,7 @@ fn natives_are_in_the_mesh_by_themselves() {
     register(world, &json!({"Node": "m", "Address": "a", "NodeMeta": {"rack": "1"}, "Service": native}), "200 true");
     let mut ids = |path: &str| {
         let rows: Vec<Value> = serde_json::from_slice(&world.ask(&format!("GET /v1/{path}")).body).expect("a list");
-        let id = |row: &Value| row["ServiceID"].as_str().or(row["Service"]["ID"].as_str()).map(str::to_owned);
+        let id = |row: &Value| row["ServiceID"].as_str().or_else(|| row["Service"]["ID"].as_str()).map(str::to_owned);
         rows.iter().filter_map(id).collect::<Vec<_>>()
     };
     for kind in ["catalog", "health"] {

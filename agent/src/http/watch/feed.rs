@@ -15,7 +15,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 /// Deletions that are remembered for clients that come back; who missed more begins anew.
 const GONE_MAX: usize = 1024;
-/// So many rows may change at once, or half of all of them, before the whole is sent instead.
+/// So many rows may change or go at once, or half of all of them, before the whole is sent instead.
 const CHANGES_MAX: usize = 128;
 
 /// How rows stand in a body, and what names them.
@@ -153,7 +153,14 @@ impl Feed {
             .iter()
             .filter(|(key, row)| told.rows.get(*key).is_none_or(|known| known.known != print(row)))
             .collect();
-        let much = changed.len() > CHANGES_MAX && changed.len() * 2 > rows.len();
+        let gone: Vec<&String> = told
+            .rows
+            .iter()
+            .filter(|(key, row)| row.known != Known::Gone && !rows.contains_key(*key))
+            .map(|(key, _)| key)
+            .collect();
+        let different = changed.len() + gone.len();
+        let much = different > CHANGES_MAX && different * 2 > rows.len() + gone.len();
         let reason = told.begun.err().or_else(|| much.then_some(Reason::Much));
         if let Some(reason) = reason {
             self.last += 1;
@@ -167,12 +174,7 @@ impl Feed {
             self.gone.retain(|(_, of, _)| *of != watch);
             return Ok(out);
         }
-        let gone: Vec<String> = told
-            .rows
-            .iter()
-            .filter(|(key, row)| row.known != Known::Gone && !rows.contains_key(*key))
-            .map(|(key, _)| key.clone())
-            .collect();
+        let gone: Vec<String> = gone.into_iter().cloned().collect();
         for key in gone {
             self.last += 1;
             event(&mut out, (self.stream, self.last), "delete", &told.watch.name, |data| {

@@ -119,13 +119,21 @@ fn too_many_deletions_are_forgotten_and_said_so() {
     let mut bench = Bench::new();
     let all: Vec<(String, u32)> = (0..1200).map(|number| (format!("k{number:04}"), 1)).collect();
     let all: Vec<(&str, u32)> = all.iter().map(|(key, value)| (key.as_str(), *value)).collect();
-    bench.0.answered(0, &keys(&all)).expect("rows");
-    bench.0.answered(0, &keys(&[])).expect("rows");
+    // Not so many at once that the whole is sent instead.
+    for rest in (0..=all.len()).step_by(100) {
+        bench.0.answered(0, &keys(&all[rest..])).expect("rows");
+    }
     assert_eq!(bench.0.len(), 1024, "the last deletions are remembered");
     bench.resume(1, false);
     bench.resume(176, false);
-    bench.resume(177, true);
-    assert_eq!(events(&bench.0.answered(0, &keys(&[])).expect("rows")).len(), 1024);
+    bench.resume(1101, true);
+    let told = events(&bench.0.answered(0, &keys(&[])).expect("rows"));
+    assert_eq!(told.len(), 100);
+    assert!(told[0].ends_with(r#" delete {"Watch":"kv=a","Key":"k1100"}"#), "{}", told[0]);
+    bench.resume(277, true);
+    let told = events(&bench.0.answered(0, &keys(&[])).expect("rows"));
+    assert_eq!(told.len(), 1, "the whole of nothing is shorter than 924 deletions");
+    assert!(told[0].ends_with(r#" snapshot {"Watch":"kv=a","Reason":"much","Rows":[]}"#), "{}", told[0]);
 }
 
 #[test]
@@ -144,6 +152,12 @@ fn when_much_changed_the_whole_is_sent() {
     assert_eq!(whole.len(), 1);
     assert!(whole[0].starts_with(r#"152 snapshot {"Watch":"kv=a","Reason":"much","Rows":[{"#), "{}", &whole[0][..60]);
     assert_eq!(told(&version(3, 151)), [""; 0]);
+    assert_eq!(told(&version(3, 151)[..150]).len(), 150, "half of them went");
+    let all = version(4, 300);
+    told(&all);
+    let whole = told(&all[..149]);
+    assert_eq!(whole.len(), 1, "more than half of them went");
+    assert!(whole[0].contains(r#" snapshot {"Watch":"kv=a","Reason":"much","Rows":[{"#), "{}", &whole[0][..60]);
 }
 
 #[test]

@@ -3,8 +3,7 @@
 
 use super::{Dispatcher, Hold, PATIENCE, deadline, patience};
 use crate::archive::{self, ARCHIVE_MAX, Backup};
-use crate::effect::Pushed;
-use crate::forward::{self, Attempt};
+use crate::forward::{self, Attempt, Deed};
 use crate::http::answer::{self, Freshness};
 use crate::http::call::{Consistency, Reply};
 use crate::rpc::{AskedToSave, Saved, Unserved};
@@ -29,9 +28,9 @@ impl Dispatcher {
     /// # Errors
     /// The reply, when no server gives it.
     pub async fn save(&self, consistency: Consistency) -> Result<(Saved, Pieces), Reply> {
-        let seat = self.seat()?;
+        let seat = self.seat().ok_or_else(crowded)?;
         let until = clock::now() + PATIENCE;
-        let mut hold = self.hold(0, false);
+        let mut hold = self.hold(0, Deed::Read);
         loop {
             hold.begin();
             let attempt = self.try_to_save(consistency, 0, until).await;
@@ -49,17 +48,16 @@ impl Dispatcher {
     /// [`Unserved`].
     pub async fn save_forwarded(&self, asked: AskedToSave) -> Result<(Saved, Pieces), Unserved> {
         let AskedToSave { consistency, hops, budget_ms } = asked;
+        let seat = self.seat().ok_or(Unserved::Busy)?;
         match self.try_to_save(consistency, hops, deadline(budget_ms)).await {
-            Attempt::Done(saved) => Ok(saved),
+            Attempt::Done((saved, archive)) => Ok((saved, archive.seated(seat))),
             Attempt::Unserved(why) => Err(why),
             Attempt::Lost => Err(Unserved::Unreachable),
         }
     }
 
-    fn seat(&self) -> Result<OwnedSemaphorePermit, Reply> {
-        let crowded =
-            format!("{BACKUPS_MAX} snapshots are being saved or restored at this agent already; try again later");
-        Arc::clone(&self.backups).try_acquire_owned().map_err(|_none| Reply::text(429, crowded))
+    fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.backups).try_acquire_owned().ok()
     }
 
     async fn weigh_save<T>(&self, hold: &mut Hold, attempt: Attempt<T>) -> Option<Result<T, Unserved>> {
@@ -97,10 +95,7 @@ impl Dispatcher {
 
     /// Puts the archive in a body in place of the catalog, once all of it proved to be sound.
     pub async fn restore(&self, body: Incoming) -> Reply {
-        let _seat = match self.seat() {
-            Ok(seat) => seat,
-            Err(crowded) => return crowded,
-        };
+        let Some(_seat) = self.seat() else { return crowded() };
         let read = pieces::read(body, ARCHIVE_MAX, archive::unpack).await;
         let store = match read {
             Ok(Ok(Backup { store, .. })) => store,
@@ -108,7 +103,7 @@ impl Dispatcher {
             Err(lost) => return Reply::text(500, lost.to_string()),
         };
         let id = self.dice().number();
-        match self.stage(id, &store).await {
+        match self.staged(id, &store).await {
             Ok(()) => {
                 tracing::info!(index = %store.index(), "a snapshot was restored");
                 Reply::empty(200)
@@ -121,8 +116,8 @@ impl Dispatcher {
         }
     }
 
-    async fn stage(&self, id: u64, store: &Store) -> Result<(), Reply> {
-        self.step(RestoreCommand::Begin { id }).await?;
+    async fn staged(&self, id: u64, store: &Store) -> Result<(), Reply> {
+        self.stage(RestoreCommand::Begin { id }).await?;
         let mut tables = store.tables().peekable();
         let mut number = 0;
         while tables.peek().is_some() {
@@ -134,20 +129,26 @@ impl Dispatcher {
                 bytes += table.len();
                 rows.push(table.into());
             }
-            self.step(RestoreCommand::Stage { id, number, rows }).await?;
+            self.stage(RestoreCommand::Stage { id, number, rows }).await?;
             number += 1;
         }
-        self.step(RestoreCommand::Commit { id, count: number }).await
+        self.stage(RestoreCommand::Commit { id, count: number }).await
     }
 
     /// A step may be repeated until it surely happened.
-    async fn step(&self, command: RestoreCommand) -> Result<(), Reply> {
-        match self.submit(Command::Restore(command)).await {
-            Pushed::Applied(Outcome::Refused(refusal)) => Err(Reply::text(500, answer::refusal_text(&refusal))),
-            Pushed::Applied(_done) => Ok(()),
-            Pushed::Failed => Err(Reply::text(500, Unserved::NoLeader.to_string())),
+    async fn stage(&self, command: RestoreCommand) -> Result<(), Reply> {
+        match self.step(Command::Restore(command)).await {
+            Ok(Some(Outcome::Refused(refusal))) => Err(Reply::text(500, answer::refusal_text(&refusal))),
+            Ok(Some(_done)) => Ok(()),
+            Ok(None) => Err(forward::outcome_unknown()),
+            Err(why) => Err(forward::given_up(why)),
         }
     }
+}
+
+fn crowded() -> Reply {
+    let text = format!("{BACKUPS_MAX} snapshots are being saved or restored at this agent already; try again later");
+    Reply::text(429, text)
 }
 
 /// A view as an archive that is written while it is read, and what is said of it.

@@ -1,5 +1,6 @@
-//! Connections to servers: one for short calls and one for waiting calls to each, opened when needed, and one long
-//! stream of letters to each peer of the log. A broken connection is forgotten and opened anew by the next call.
+//! Connections to servers: one for short calls and one for waiting calls to each, opened when needed by whoever comes
+//! first while the others wait for it, and one long stream of letters to each peer of the log. A broken connection is
+//! forgotten and opened anew by the next call.
 
 use super::{Frames, frame, whole};
 use crate::consensus::bootstrap::Letter as BootstrapLetter;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 /// A server that does not answer the connection attempt by then is taken for unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -59,6 +60,9 @@ enum Class {
     Waiting,
 }
 
+/// A connection, or an attempt at one: one caller connects, and all who wait meanwhile share what comes of it.
+type Line = Arc<OnceCell<Result<Sender, Failed>>>;
+
 /// Letters on their way to one peer.
 #[derive(Debug)]
 struct Stream {
@@ -72,7 +76,7 @@ struct Stream {
 #[derive(Debug)]
 pub struct Client {
     hello: Mutex<Hello>,
-    open: tokio::sync::Mutex<HashMap<(SocketAddr, Class), Sender>>,
+    lines: Mutex<HashMap<(SocketAddr, Class), Line>>,
     letters: Mutex<HashMap<EngineId, Stream>>,
     streams: AtomicU64,
     from: OnceLock<EngineId>,
@@ -83,7 +87,7 @@ impl Client {
     pub fn new(hello: Hello) -> Self {
         Self {
             hello: Mutex::new(hello),
-            open: tokio::sync::Mutex::default(),
+            lines: Mutex::default(),
             letters: Mutex::default(),
             streams: AtomicU64::new(0),
             from: OnceLock::new(),
@@ -118,15 +122,26 @@ impl Client {
     }
 
     async fn connection(&self, to: SocketAddr, class: Class) -> Result<Sender, Failed> {
-        if let Some(sender) = self.open.lock().await.get(&(to, class)).filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+        let line = self.line(to, class);
+        line.get_or_init(|| self.connect(to)).await.clone()
+    }
+
+    /// The line to this server: the open one, the one that is being opened, or a new one. Whoever comes after an attempt
+    /// that failed makes another.
+    fn line(&self, to: SocketAddr, class: Class) -> Line {
+        let is_of_use = |line: &Line| match line.get() {
+            Some(Ok(sender)) => !sender.is_closed(),
+            Some(Err(_)) => false,
+            // Somebody waits for it; else whoever connected gave up, and nobody did after him.
+            None => Arc::strong_count(line) > 1,
+        };
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(&(to, class)).filter(|line| is_of_use(line)) {
+            return Arc::clone(line);
         }
-        let sender = self.connect(to).await?;
-        let mut open = self.open.lock().await;
         // Servers that moved or went leave nothing behind.
-        open.retain(|_, sender| !sender.is_closed());
-        open.insert((to, class), sender.clone());
-        Ok(sender)
+        lines.retain(|_, line| is_of_use(line));
+        Arc::clone(lines.entry((to, class)).or_default())
     }
 
     async fn connect(&self, to: SocketAddr) -> Result<Sender, Failed> {
@@ -164,10 +179,7 @@ impl Client {
         patience: Duration,
     ) -> Result<Bytes, Failed> {
         let mut sender = self.connection(to, class).await?;
-        if !matches!(tokio::time::timeout(CONNECT_TIMEOUT, sender.ready()).await, Ok(Ok(()))) {
-            self.open.lock().await.remove(&(to, class));
-            return Err(Failed::NotSent);
-        }
+        sender.ready().await.or(Err(Failed::NotSent))?;
         let asked = async {
             let response = post(&mut sender, path, full(body)).await.map_err(|error| {
                 // A request that was never polled onto the wire comes back as cancelled.
@@ -364,3 +376,7 @@ impl Body for Letters {
         self.queue.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

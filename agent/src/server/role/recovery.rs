@@ -7,7 +7,7 @@
 //!
 //! It never acts of its own accord: an operator confirms the very situation that he was shown.
 
-use super::{FOUNDED, Recovered, Role, alive, no_leader, replica};
+use super::{RECOVERED, Recovered, Role, alive, no_leader, replica};
 use crate::consensus::{LogEnd, Member as Voter, Members, Write};
 use crate::effect::{Answer, Effect, Job, Ticket};
 use crate::gossip::MemberStatus;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// A server that had a leader is not given up before it has been without one for so long.
-const LEADERLESS: Duration = Duration::from_secs(10);
+pub(super) const LEADERLESS: Duration = Duration::from_secs(10);
 
 /// What a recovery would do, for the operator to read.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
@@ -43,6 +43,11 @@ pub struct Prospect {
 pub enum CannotRecover {
     #[error("this server takes part in no cluster: there is nothing to recover")]
     NoCluster,
+    #[error(
+        "this is a client agent, which has no log to recover: ask a server that survived, with \
+         -http-addr=<its address>:<its HTTP port>"
+    )]
+    NoServer,
     #[error("the cluster has a leader: there is nothing to recover")]
     HasLeader,
     #[error("this server is no voter: recover on one of {0}")]
@@ -174,7 +179,7 @@ impl Role {
             Write::Install(snapshot.clone()),
             Write::Vote { record: vote.clone(), guard: true },
         ];
-        effects.push(Effect::Store(Job { batch: FOUNDED, writes, sync: true, state: Some(store.clone()) }));
+        effects.push(Effect::Store(Job { batch: RECOVERED, writes, sync: true, state: Some(store.clone()) }));
         // Until that is on the disk there is no replica: what the old engine had queued is reported before it, to nobody.
         if let Some(mut old) = self.replica.take() {
             old.abandon(effects);

@@ -1,7 +1,7 @@
 //! After healing the catalog is what the agents that live own, no more and no less, with `serfHealth` passing (DESIGN §6; T16).
 
-use crate::server::reconcile::SERF_HEALTH;
 use crate::sim::{Node, Storm};
+use lictor_catalog::model::SERF_HEALTH;
 use lictor_catalog::{Status, Store};
 use std::collections::{BTreeMap, BTreeSet};
 

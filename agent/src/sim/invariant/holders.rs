@@ -4,6 +4,7 @@
 
 use crate::sim::{Deed, Kind, Op, Storm};
 use crate::time::Instant;
+use lictor_catalog::model::SERF_HEALTH;
 use lictor_catalog::{Command, Entry, Index, KvCommand, Outcome, Refusal, SessionCommand, Status, Store};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -68,7 +69,7 @@ impl Agreed {
                 }
                 Command::Register(_) | Command::Deregister(_) | Command::Txn(_) => {
                     for (id, made) in found.sessions.iter_mut().filter(|(_, made)| made.lost.is_none()) {
-                        let health = store.check(&made.node, crate::server::reconcile::SERF_HEALTH);
+                        let health = store.check(&made.node, SERF_HEALTH);
                         let well = health.is_some_and(|check| check.status != Status::Critical);
                         made.lost = (!well && store.session(*id).is_none()).then_some(agreed.at);
                     }

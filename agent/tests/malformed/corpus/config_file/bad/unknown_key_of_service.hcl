@@ -1,0 +1,1 @@
+service { name = "web" prot = 80 }
