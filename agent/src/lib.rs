@@ -19,7 +19,6 @@ pub mod local;
 pub mod malformed;
 pub mod metrics;
 pub mod nearest;
-pub mod network;
 pub mod rpc;
 pub mod runtime;
 pub mod server;

@@ -5,8 +5,8 @@
 
 use crate::gossip::{Member, UserEvent};
 use crate::metrics::Telemetry;
-use crate::network::Network;
 use crate::time::Instant;
+use ipnet::IpNet;
 use lictor_catalog::model::{CheckId, NodeName, ServiceId};
 use lictor_catalog::{Check, Coordinate, Index, Node, Service, Store};
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ pub struct Facts {
     /// `http_config.block_endpoints`.
     pub block_endpoints: Vec<String>,
     /// `http_config.allow_write_http_from`; empty: from everywhere.
-    pub write_from: Vec<Network>,
+    pub write_from: Vec<IpNet>,
     /// `disable_http_unprintable_char_filter`.
     pub unprintable_paths: bool,
     pub telemetry: Telemetry,

@@ -2,7 +2,7 @@
 
 use super::address::HttpAddr;
 use crate::metrics::Telemetry;
-use crate::network::Network;
+use ipnet::IpNet;
 use lictor_catalog::Autopilot;
 use lictor_catalog::model::Signing;
 use serde_json::Value;
@@ -87,7 +87,7 @@ pub struct Resolved {
     pub response_headers: Vec<(String, String)>,
     pub block_endpoints: Vec<String>,
     /// Where writes may come from; everywhere if empty.
-    pub write_from: Vec<Network>,
+    pub write_from: Vec<IpNet>,
     /// Paths of HTTP may hold what cannot be printed.
     pub unprintable_paths: bool,
     pub telemetry: Telemetry,

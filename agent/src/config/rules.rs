@@ -6,9 +6,9 @@ use super::raw::Raw;
 use super::resolve::Settings;
 use super::resolved::Resolved;
 use crate::metrics::Telemetry;
-use crate::network::{BadNetwork, Network};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ipnet::{AddrParseError, IpNet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -202,9 +202,12 @@ fn node_meta(settings: &Settings<'_>, resolved: &Resolved) -> Result<(), ConfigE
 }
 
 /// `http_config.allow_write_http_from`.
-pub(crate) fn write_from(settings: &Settings<'_>) -> Result<Vec<Network>, ConfigError> {
+pub(crate) fn write_from(settings: &Settings<'_>) -> Result<Vec<IpNet>, ConfigError> {
     let path = "http_config.allow_write_http_from";
-    let one = |text: &String| text.parse().or_else(|bad: BadNetwork| settings.refuse(path, bad.to_string()));
+    let one = |text: &String| {
+        let help = "is not a network; write an address and a length, such as \"10.0.0.0/8\" or \"::1/128\"";
+        text.parse().or_else(|_bad: AddrParseError| settings.refuse(path, format!("{text:?} {help}")))
+    };
     settings.texts(path).iter().map(one).collect()
 }
 

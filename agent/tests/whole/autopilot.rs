@@ -1,14 +1,13 @@
 //! A cluster that is told how to tend its servers, and tells how well they are.
 
 use crate::cluster::{Agent, Cluster, lictor, until};
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn autopilot_is_set_for_all_servers_and_survives_their_leader() {
     let cluster = Cluster::new();
     let mut agents = cluster.three().await;
     let path = "/v1/operator/autopilot/health";
-    until("three servers that are well", Duration::from_secs(20), async || {
+    until("three servers that are well", async || {
         let (status, body) = cluster.get(&agents[1], path).await.ok()?;
         let health: serde_json::Value = serde_json::from_str(&body).ok()?;
         (status == 200 && health["FailureTolerance"] == 1).then_some(())
@@ -22,7 +21,7 @@ async fn autopilot_is_set_for_all_servers_and_survives_their_leader() {
     let leader = cluster.leader(&agents).await;
     agents[leader].kill();
     let left = (leader + 1) % 3;
-    until("a report of the next leader", Duration::from_secs(20), async || {
+    until("a report of the next leader", async || {
         let (status, body) = cluster.get(&agents[left], path).await.ok()?;
         let health: serde_json::Value = serde_json::from_str(&body).ok()?;
         (status == 429 && health["FailureTolerance"] == 0).then_some(())

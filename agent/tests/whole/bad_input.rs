@@ -126,7 +126,7 @@ async fn a_clone_of_a_living_agent_ends_and_names_both() {
     cluster.leader(std::slice::from_ref(&server)).await;
     let join = format!("-retry-join={}", server.ip);
     let original = cluster.agent(2, "original", &[&join]);
-    until("two members", Duration::from_secs(10), async || {
+    until("two members", async || {
         (cluster.json(&server, "/v1/agent/members").await.as_array()?.len() == 2).then_some(())
     })
     .await;
@@ -144,27 +144,27 @@ async fn a_taken_name_and_a_foreign_datacenter_do_not_join() {
     cluster.leader(std::slice::from_ref(&server)).await;
     let join = format!("-retry-join={}", server.ip);
     let mut first = cluster.agent(2, "web", &[&join]);
-    until("two members", Duration::from_secs(10), async || {
+    until("two members", async || {
         (cluster.json(&server, "/v1/agent/members").await.as_array()?.len() == 2).then_some(())
     })
     .await;
     let other = cluster.dir.join("other");
     let namesake = cluster.agent(3, "web", &[&join, &format!("-data-dir={}", other.display())]);
-    until("the refusal to name both", Duration::from_secs(10), async || {
+    until("the refusal to name both", async || {
         let log = namesake.log();
         (log.contains(&first.ip.to_string()) && log.contains("\"web\"")).then_some(())
     })
     .await;
     assert!(namesake.runs());
     first.kill();
-    until("the namesake to get in once the holder has failed", Duration::from_secs(30), async || {
+    until("the namesake to get in once the holder has failed", async || {
         let members = cluster.json(&server, "/v1/agent/members").await;
         members.as_array()?.iter().any(|member| member["Addr"] == namesake.ip.to_string()).then_some(())
     })
     .await;
 
     let abroad = cluster.agent(4, "abroad", &[&join, "-datacenter=dc2"]);
-    until("the refusal to name both datacenters", Duration::from_secs(10), async || {
+    until("the refusal to name both datacenters", async || {
         let log = abroad.log();
         (log.contains("dc1") && log.contains("dc2") && log.contains("join failed")).then_some(())
     })

@@ -36,10 +36,7 @@ async fn every_verb_speaks_to_an_agent() {
     assert_eq!(listed.iter().map(|entry| entry["flags"].as_u64().unwrap()).sum::<u64>(), 199 * 100);
     assert_eq!(run(&["kv", "export", "nothing"]), "[]\n");
     assert_eq!(run(&["services", "register", "-name=web", "-port=80"]), "Registered service: web\n");
-    until("web in the catalog", Duration::from_secs(3), async || {
-        (run(&["catalog", "services"]) == "consul\nweb\n").then_some(())
-    })
-    .await;
+    until("web in the catalog", async || (run(&["catalog", "services"]) == "consul\nweb\n").then_some(())).await;
     assert!(run(&["catalog", "nodes"]).contains("dev1"));
     assert_eq!(run(&["services", "deregister", "-id=web"]), "Deregistered service: web\n");
     let peers = run(&["operator", "raft", "list-peers"]);
@@ -80,7 +77,7 @@ async fn a_watch_runs_its_program_when_something_differs() {
         .spawn()
         .unwrap();
     let shown = || std::fs::read_to_string(&seen).unwrap_or_default();
-    until("the first run", Duration::from_secs(5), async || shown().contains("MQ==").then_some(())).await;
+    until("the first run", async || shown().contains("MQ==").then_some(())).await;
     let index = cluster.json(&agent, "/v1/kv/a").await[0]["ModifyIndex"].clone();
     // Neither of these changes what is watched.
     cluster.put(&agent, "/v1/kv/b", "1").await.unwrap();
@@ -121,7 +118,7 @@ async fn a_watch_can_be_ended_between_two_runs_of_its_program_and_during_one() {
         let pid = watch.id().unwrap();
         let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         if between {
-            until("its program's end", Duration::from_secs(5), async || children().is_empty().then_some(())).await;
+            until("its program's end", async || children().is_empty().then_some(())).await;
         }
         kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(5), watch.wait()).await;
@@ -154,7 +151,7 @@ async fn leaving_is_graceful() {
     let cluster = Cluster::new();
     let servers = cluster.three().await;
     let mut client = cluster.client(4);
-    until("four members", Duration::from_secs(10), async || {
+    until("four members", async || {
         let (_, out, _) = lictor(Some(&servers[0]), &["members"]);
         (out.matches("alive").count() == 4).then_some(())
     })
@@ -162,12 +159,12 @@ async fn leaving_is_graceful() {
     let (code, out, err) = lictor(Some(&client), &["leave"]);
     assert_eq!((code, out.as_str()), (0, "Graceful leave complete\n"), "{err}");
     assert_eq!(client.ended().await.code(), Some(0));
-    until("the client to have left, not failed", Duration::from_secs(5), async || {
+    until("the client to have left, not failed", async || {
         let (_, out, _) = lictor(Some(&servers[1]), &["members"]);
         out.lines().any(|line| line.starts_with("client4") && line.contains("left")).then_some(())
     })
     .await;
-    until("its node to be gone", Duration::from_secs(5), async || {
+    until("its node to be gone", async || {
         let (_, out, _) = lictor(Some(&servers[2]), &["catalog", "nodes"]);
         (!out.contains("client4")).then_some(())
     })

@@ -28,6 +28,9 @@ pub struct Agent {
     args: Vec<String>,
 }
 
+/// What a machine has to show by then, however busy it is. How quick something is, simulated time tells and the figures.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Cluster {
@@ -91,7 +94,7 @@ impl Cluster {
 
     /// The number of the server that leads, once the living agree on one of themselves.
     pub async fn leader(&self, servers: &[Agent]) -> usize {
-        until("a leader", Duration::from_secs(20), async || {
+        until("a leader", async || {
             for server in servers.iter().filter(|server| server.runs()) {
                 let Ok(leader) = self.get(server, "/v1/status/leader").await else { continue };
                 let found = servers
@@ -123,7 +126,7 @@ impl Cluster {
 
     /// Waits until the agent answers HTTP at all.
     pub async fn up(&self, agent: &Agent) {
-        until("its HTTP port", Duration::from_secs(10), async || self.get(agent, "/v1/agent/version").await.ok()).await;
+        until("its HTTP port", async || self.get(agent, "/v1/agent/version").await.ok()).await;
     }
 
     pub async fn json(&self, agent: &Agent, path: &str) -> serde_json::Value {
@@ -197,8 +200,7 @@ impl Agent {
     /// Waits for it to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("it runs");
-        let status =
-            until("its end", Duration::from_secs(20), async || child.try_wait().expect("a child of ours")).await;
+        let status = until("its end", async || child.try_wait().expect("a child of ours")).await;
         self.child = None;
         status
     }
@@ -220,7 +222,7 @@ impl Drop for Agent {
 
 /// Asks again and again, and fails by name when it takes too long.
 #[track_caller]
-pub fn until<T>(what: &str, patience: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+pub fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
     let what = what.to_owned();
     let place = std::panic::Location::caller();
     async move {
@@ -233,9 +235,9 @@ pub fn until<T>(what: &str, patience: Duration, mut ask: impl AsyncFnMut() -> Op
                 }
             }
         };
-        match tokio::time::timeout(patience, asked).await {
+        match tokio::time::timeout(PATIENCE, asked).await {
             Ok(found) => found,
-            Err(_) => panic!("{place}: no sign of {what} within {patience:?}"),
+            Err(_) => panic!("{place}: no sign of {what} within {PATIENCE:?}"),
         }
     }
 }

@@ -8,13 +8,12 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
 
 const ROOTS: &str = "/v1/agent/connect/ca/roots";
 
 /// The roots as an agent shows them, once there are any.
 async fn roots(cluster: &Cluster, agent: &Agent) -> Value {
-    until("a root", Duration::from_secs(20), async || {
+    until("a root", async || {
         let (status, body) = cluster.get(agent, ROOTS).await.ok()?;
         let shown: Value = serde_json::from_str(&body).ok()?;
         (status == 200 && shown["ActiveRootID"] != "").then_some(shown)
@@ -110,7 +109,7 @@ async fn a_cluster_without_connect_has_no_root_and_autopilot_begins_as_configure
     let client = cluster.agent(2, "client2", &[&format!("-retry-join={}", cluster.ip(1))]);
     cluster.leader(std::slice::from_ref(&server)).await;
     let path = "/v1/operator/autopilot/configuration";
-    let rules = until("what the configuration says", Duration::from_secs(20), async || {
+    let rules = until("what the configuration says", async || {
         let rules = cluster.json(&server, path).await;
         (rules["ModifyIndex"] != 0).then_some(rules)
     })
@@ -118,10 +117,8 @@ async fn a_cluster_without_connect_has_no_root_and_autopilot_begins_as_configure
     assert_eq!((&rules["MinQuorum"], &rules["LastContactThreshold"]), (&Value::from(3), &Value::from("1s")));
     assert_eq!((&rules["CleanupDeadServers"], &rules["MaxTrailingLogs"]), (&Value::from(true), &Value::from(250)));
     let refusal = (500, "Connect must be enabled in order to use this endpoint".to_owned());
-    until("the client agent's server", Duration::from_secs(20), async || {
-        (cluster.get(&client, ROOTS).await.ok()? == refusal).then_some(())
-    })
-    .await;
+    until("the client agent's server", async || (cluster.get(&client, ROOTS).await.ok()? == refusal).then_some(()))
+        .await;
     for path in ["/v1/connect/ca/roots", "/v1/connect/ca/configuration", "/v1/agent/connect/ca/leaf/web"] {
         for agent in [&server, &client] {
             assert_eq!(cluster.get(agent, path).await.unwrap(), refusal, "{path}");

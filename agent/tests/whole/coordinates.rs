@@ -2,7 +2,6 @@
 
 use crate::cluster::{Cluster, lictor, until};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 fn placed(node: &str, milliseconds: f64) -> String {
     let seconds = milliseconds / 1000.0;
@@ -22,7 +21,7 @@ async fn the_nearest_come_first() {
     cluster.leader(std::slice::from_ref(&server)).await;
     cluster.up(&client).await;
     // Both agents tell where they are by themselves.
-    until("both agents' places", Duration::from_secs(20), async || {
+    until("both agents' places", async || {
         let rows = cluster.json(&client, "/v1/coordinate/nodes").await;
         (names(&rows, "Node") == ["client2", "server1"]).then_some(())
     })

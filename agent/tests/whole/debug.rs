@@ -64,7 +64,7 @@ async fn a_recording_has_it_all() {
     let output = cluster.dir.join("deep/whole");
     let debug = begin(&agent, &output, &["-duration=10s"]);
     let log = || fs::read_to_string(output.join("consul.log")).unwrap_or_default();
-    until("a call in the recorded log", Duration::from_secs(5), async || {
+    until("a call in the recorded log", async || {
         cluster.put(&agent, "/v1/agent/service/register", r#"{"Name":"recorded"}"#).await.unwrap();
         log().contains("path=/v1/agent/service/register").then_some(())
     })
@@ -113,7 +113,7 @@ async fn a_recording_that_is_interrupted_is_sound() {
         (begin(&agent, &bare, &[&captures[..], &["-archive=false"]].concat()), bare.clone(), Signal::SIGTERM),
     ];
     for (debug, directory, signal) in both {
-        until("the first figures", Duration::from_secs(5), async || {
+        until("the first figures", async || {
             fs::metadata(directory.join("metrics.json")).ok().filter(|file| file.len() > 0)
         })
         .await;

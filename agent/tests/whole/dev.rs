@@ -24,7 +24,7 @@ async fn a_newcomer_registers_finds_and_loses_a_service() {
     let body = json!({"Name": "web", "Port": 8080, "Tags": ["v1"], "Address": "10.1.2.3",
                       "Check": {"TTL": "60s", "Status": "passing"}});
     assert_eq!(cluster.put(&agent, "/v1/agent/service/register", body.to_string()).await.unwrap().0, 200);
-    let entry = until("web in the catalog", Duration::from_secs(2), async || {
+    let entry = until("web in the catalog", async || {
         cluster.json(&agent, "/v1/health/service/web?passing").await.as_array()?.first().cloned()
     })
     .await;
@@ -42,12 +42,12 @@ async fn a_newcomer_registers_finds_and_loses_a_service() {
     assert_eq!(dig::ask(agent.ip, "consul.service.consul", RecordType::A).await.unwrap().1, [agent.ip.to_string()]);
 
     assert_eq!(cluster.put(&agent, "/v1/agent/check/fail/service:web", "").await.unwrap().0, 200);
-    until("web gone from DNS", Duration::from_secs(2), async || {
+    until("web gone from DNS", async || {
         (dig::ask(agent.ip, "web.service.consul", RecordType::SRV).await?.0 == ResponseCode::NXDomain).then_some(())
     })
     .await;
     assert_eq!(cluster.put(&agent, "/v1/agent/service/deregister/web", "").await.unwrap().0, 200);
-    until("web gone from the catalog", Duration::from_secs(2), async || {
+    until("web gone from the catalog", async || {
         (cluster.json(&agent, "/v1/catalog/service/web").await == json!([])).then_some(())
     })
     .await;
@@ -86,7 +86,7 @@ async fn http_two_in_clear_and_definition_files_work() {
     );
     let agent = cluster.agent(1, "dev1", &["-dev", &format!("-config-file={}", file.display())]);
     cluster.leader(std::slice::from_ref(&agent)).await;
-    until("the file's service", Duration::from_secs(3), async || {
+    until("the file's service", async || {
         cluster.json(&agent, "/v1/health/service/filed?passing").await.as_array().filter(|found| found.len() == 1)?;
         Some(())
     })
@@ -104,7 +104,7 @@ async fn maintenance_takes_a_node_out_and_gives_it_back() {
     let body = json!({"Name": "web", "Port": 1}).to_string();
     cluster.put(&agent, "/v1/agent/service/register", body).await.unwrap();
     let passing = async |count: usize| {
-        until("the passing instances to change", Duration::from_secs(3), async || {
+        until("the passing instances to change", async || {
             let found = cluster.json(&agent, "/v1/health/service/web?passing").await;
             (found.as_array()?.len() == count).then_some(())
         })

@@ -2,7 +2,6 @@
 
 use crate::cluster::{Agent, Cluster, lictor, until};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 async fn names(cluster: &Cluster, agent: &Agent, path: &str) -> Vec<String> {
     let events = cluster.json(agent, path).await;
@@ -21,7 +20,7 @@ async fn an_event_is_heard_by_whom_it_is_meant_for() {
     let client = cluster.agent(2, "client2", &[&format!("-retry-join={}", cluster.ip(1))]);
     cluster.leader(std::slice::from_ref(&server)).await;
     cluster.up(&client).await;
-    until("two members", Duration::from_secs(10), async || {
+    until("two members", async || {
         let members = cluster.json(&client, "/v1/agent/members").await;
         (members.as_array()?.len() == 2).then_some(())
     })
@@ -48,7 +47,7 @@ async fn an_event_is_heard_by_whom_it_is_meant_for() {
 
     let (code, out, err) = lictor(Some(&client), &["event", "-name=restart", "-node=^server", "now"]);
     assert!(code == 0 && out.starts_with("Event ID: "), "{out}{err}");
-    until("the event at the server", Duration::from_secs(5), async || {
+    until("the event at the server", async || {
         (names(&cluster, &server, "/v1/event/list?name=restart").await == ["restart"]).then_some(())
     })
     .await;

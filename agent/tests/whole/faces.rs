@@ -2,7 +2,6 @@
 
 use crate::cluster::{Cluster, lictor, until, write};
 use serde_json::json;
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unix_socket_serves_as_a_port_does() {
@@ -12,7 +11,7 @@ async fn a_unix_socket_serves_as_a_port_does() {
     write(&file, &json!({"addresses": {"http": format!("unix://{}", socket.display())}}).to_string());
     let mut agent = cluster.agent(1, "dev1", &["-dev", &format!("-config-file={}", file.display())]);
     let address = format!("-http-addr=unix://{}", socket.display());
-    until("an answer through the socket", Duration::from_secs(10), async || {
+    until("an answer through the socket", async || {
         (lictor(None, &["kv", "put", &address, "a", "1"]).0 == 0).then_some(())
     })
     .await;
@@ -21,7 +20,7 @@ async fn a_unix_socket_serves_as_a_port_does() {
     agent.kill();
     assert!(socket.exists());
     agent.start();
-    until("an answer after the restart", Duration::from_secs(10), async || {
+    until("an answer after the restart", async || {
         (lictor(None, &["kv", "put", &address, "a", "2"]).0 == 0).then_some(())
     })
     .await;
@@ -42,7 +41,7 @@ async fn a_script_decides_where_scripts_are_allowed() {
     let agent = cluster.agent(1, "dev1", &args);
     cluster.leader(std::slice::from_ref(&agent)).await;
     let becomes = async |status: &str| {
-        until(status, Duration::from_secs(5), async || {
+        until(status, async || {
             let checks = cluster.json(&agent, "/v1/health/checks/web").await;
             (checks[0]["Status"] == status).then_some(())
         })
@@ -68,10 +67,8 @@ async fn two_clusters_that_meet_stay_two() {
     cluster.put(&two, "/v1/kv/whose", "two").await.unwrap();
     let (code, out, err) = lictor(Some(&two), &["join", &one.ip.to_string()]);
     assert_eq!(code, 0, "{out}{err}");
-    until("the other cluster to be named in a log", Duration::from_secs(5), async || {
-        one.log().contains("belongs to cluster").then_some(())
-    })
-    .await;
+    until("the other cluster to be named in a log", async || one.log().contains("belongs to cluster").then_some(()))
+        .await;
     for (agent, value) in [(&one, "one"), (&two, "two")] {
         assert_eq!(cluster.get(agent, "/v1/kv/whose?raw").await.unwrap(), (200, value.to_owned()));
         let servers = cluster.json(agent, "/v1/operator/raft/configuration").await;

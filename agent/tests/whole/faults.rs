@@ -83,7 +83,7 @@ async fn a_leader_that_was_paused_shows_nothing_old_to_default_and_consistent_re
 
 async fn put(cluster: &Cluster, agent: &Agent, value: &str) {
     let put = async || cluster.put(agent, "/v1/kv/paused", value.to_owned()).await.ok();
-    until("a write", Duration::from_secs(20), async || put().await.filter(|(status, _)| *status == 200)).await;
+    until("a write", async || put().await.filter(|(status, _)| *status == 200)).await;
 }
 
 async fn written(cluster: &Cluster, agent: &Agent) {

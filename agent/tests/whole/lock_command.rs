@@ -68,7 +68,7 @@ impl Lock {
 async fn dev(cluster: &Cluster) -> Agent {
     let agent = cluster.agent(1, "dev1", &["-dev"]);
     cluster.leader(std::slice::from_ref(&agent)).await;
-    until("its health check", Duration::from_secs(10), async || {
+    until("its health check", async || {
         let (_, body) = cluster.get(&agent, "/v1/health/node/dev1").await.ok()?;
         body.contains("serfHealth").then_some(())
     })
@@ -82,7 +82,7 @@ async fn sessions(cluster: &Cluster, agent: &Agent) -> Vec<Value> {
 
 /// Waits until so many contend.
 async fn contenders(cluster: &Cluster, agent: &Agent, count: usize) {
-    until("the contenders", PATIENCE, async || (sessions(cluster, agent).await.len() == count).then_some(())).await;
+    until("the contenders", async || (sessions(cluster, agent).await.len() == count).then_some(())).await;
 }
 
 const TOO_LATE: &str = "Shutdown triggered or timeout during lock acquisition\n";
@@ -215,7 +215,7 @@ async fn a_server_that_comes_back_takes_no_lock_away() {
     let cluster = Cluster::new();
     let mut server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
     cluster.leader(std::slice::from_ref(&server)).await;
-    until("its health check", Duration::from_secs(10), async || {
+    until("its health check", async || {
         let (_, body) = cluster.get(&server, "/v1/health/node/server1").await.ok()?;
         body.contains("serfHealth").then_some(())
     })

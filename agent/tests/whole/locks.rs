@@ -27,7 +27,7 @@ async fn a_lock_moves_from_a_killed_holder_to_another() {
     let mut servers = cluster.three().await;
     let (mut first, second) = (cluster.client(4), cluster.client(5));
     for client in [&first, &second] {
-        until("its node in the catalog", Duration::from_secs(20), async || {
+        until("its node in the catalog", async || {
             let path = format!("/v1/health/node/{}", client.name);
             let (_, body) = cluster.get(client, &path).await.ok()?;
             body.contains("serfHealth").then_some(())
@@ -64,10 +64,8 @@ async fn a_lock_moves_from_a_killed_holder_to_another() {
     first.kill();
     let freed = cluster.json(&second, &format!("/v1/kv/jobs/leader?index={index}&wait=60s")).await;
     assert_eq!(freed[0].get("Session"), None, "{freed}");
-    until("the end of the lock-delay", Duration::from_secs(5), async || {
-        (text(&cluster, &second, &acquire).await.1 == "true").then_some(())
-    })
-    .await;
+    until("the end of the lock-delay", async || (text(&cluster, &second, &acquire).await.1 == "true").then_some(()))
+        .await;
     let new = sequencer(&cluster, &second).await;
     assert_eq!(new, format!("2.{rival}.jobs/leader"));
     let (status, refusal) = text(&cluster, &second, &guarded(&old)).await;
@@ -87,7 +85,7 @@ async fn a_session_lives_its_ttl_and_no_longer_when_that_is_configured() {
     cluster.leader(std::slice::from_ref(&agent)).await;
     let id = session(&cluster, &agent, r#"{"TTL":"2s","NodeChecks":[]}"#).await;
     let (made, info) = (clock::now(), format!("/v1/session/info/{id}"));
-    until("its end", Duration::from_secs(60), async || {
+    until("its end", async || {
         let (_, body) = cluster.get(&agent, &format!("{info}?index=1&wait=10s")).await.ok()?;
         (body.trim() == "[]").then_some(())
     })

@@ -36,7 +36,7 @@ async fn figures_are_counted_and_named_as_consul_names_them() {
     cluster.put(&agent, &format!("/v1/session/renew/{}", mortal["ID"].as_str().unwrap()), "").await.unwrap();
     crate::dig::ask(agent.ip, "consul.service.consul", hickory_proto::rr::RecordType::A).await.unwrap();
     // A DNS answer is counted once it is sent, and so perhaps after it has come.
-    let text = until("the DNS answer among the figures", Duration::from_secs(5), async || {
+    let text = until("the DNS answer among the figures", async || {
         let scrape = cluster.http.get(agent.url("/v1/agent/metrics?format=prometheus")).send().await.unwrap();
         assert_eq!(scrape.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
         let text = scrape.text().await.unwrap();
@@ -81,7 +81,7 @@ async fn gauges_carry_the_hosts_name_and_prometheus_is_off_by_default() {
     let blocking = tokio::spawn(blocking);
     let waiting = async |expected: f64| {
         let name = format!("consul.{}.rpc.queries_blocking", host.trim());
-        until("the count of waiting reads", Duration::from_secs(5), async || {
+        until("the count of waiting reads", async || {
             let json = cluster.json(&agent, "/v1/agent/metrics").await;
             (row(&json, "Gauges", &name)?["Value"].as_f64() == Some(expected)).then_some(())
         })
@@ -132,7 +132,7 @@ async fn monitor_ends_cleanly_by_a_signal_and_says_when_the_agent_ended() {
     for follower in &mut followers {
         let mut lines = BufReader::new(follower.stdout.as_mut().unwrap()).lines();
         // It may not have begun to listen when the first change is made.
-        until("a line of the log", Duration::from_secs(10), async || {
+        until("a line of the log", async || {
             cluster.put(&agent, "/v1/agent/service/register", json!({"Name": "web"}).to_string()).await.unwrap();
             let line = tokio::time::timeout(Duration::from_millis(400), lines.next_line()).await.ok()?.unwrap()?;
             line.contains("[DEBUG] agent.runtime: request finished").then_some(())
@@ -204,7 +204,7 @@ async fn a_dead_member_is_sent_away_and_then_forgotten() {
     cluster.leader(servers).await;
     let mut client = cluster.agent(2, "client2", &[&format!("-retry-join={}", server.ip)]);
     let becomes = async |what: &str, status: Option<&str>| {
-        until(what, Duration::from_secs(20), async || {
+        until(what, async || {
             let (_, out, _) = lictor(Some(&server), &["members", "-format=json"]);
             let members: Value = serde_json::from_str(&out).ok()?;
             let found = members.as_array()?.iter().find(|member| member["Name"] == "client2");
@@ -240,10 +240,8 @@ async fn every_table_has_a_form_for_programs() {
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{args:?}: {error}: {out}"))
     };
     assert_eq!(json(&["members"])[0]["Name"], "dev1");
-    until("the node in the catalog", Duration::from_secs(5), async || {
-        (json(&["catalog", "services"]) == json!({"consul": []})).then_some(())
-    })
-    .await;
+    until("the node in the catalog", async || (json(&["catalog", "services"]) == json!({"consul": []})).then_some(()))
+        .await;
     assert_eq!(json(&["catalog", "nodes"])[0]["Node"], "dev1");
     assert_eq!(json(&["catalog", "datacenters"]), json!(["dc1"]));
     assert_eq!(json(&["operator", "raft", "list-peers"])[0]["Leader"], true);

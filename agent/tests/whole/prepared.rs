@@ -6,7 +6,6 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_made_over_http_is_answered_by_a_client_agents_dns() {
@@ -40,7 +39,7 @@ async fn a_query_made_over_http_is_answered_by_a_client_agents_dns() {
     assert!(by_tcp.answers.iter().all(|record| record.ttl == 30), "the query's own TTL");
 
     let mut first = BTreeSet::new();
-    until("each of two to be the first", Duration::from_secs(10), async || {
+    until("each of two to be the first", async || {
         let found = cluster.json(&client, "/v1/query/site-web/execute?limit=1").await;
         assert_eq!((found["Nodes"].as_array()?.len(), &found["Datacenter"]), (1, &json!("dc1")));
         first.insert(found["Nodes"][0]["Node"]["Node"].as_str()?.to_owned());

@@ -1,7 +1,6 @@
 //! Backups of real clusters: saved anywhere, restored anywhere, whole or not at all.
 
 use crate::cluster::{Agent, Cluster, lictor, until};
-use std::time::Duration;
 
 async fn index(cluster: &Cluster, agent: &Agent, key: &str) -> Option<(String, u64)> {
     let found = cluster.get(agent, &format!("/v1/kv/{key}?stale")).await.ok()?;
@@ -14,7 +13,7 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
     let cluster = Cluster::new();
     let mut agents = cluster.three().await;
     let client = cluster.client(4);
-    until("the client knows a leader", Duration::from_secs(10), async || {
+    until("the client knows a leader", async || {
         (cluster.get(&client, "/v1/status/leader").await.ok()?.1.len() > 4).then_some(())
     })
     .await;
@@ -30,7 +29,7 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
     let holder = holder["ID"].as_str().unwrap();
     let lock = format!("/v1/kv/lock?acquire={holder}");
     assert_eq!(cluster.put(&client, &lock, "").await.unwrap().1, "true");
-    let before = until("the old key", Duration::from_secs(5), async || index(&cluster, &agents[0], "old").await).await;
+    let before = until("the old key", async || index(&cluster, &agents[0], "old").await).await;
 
     let file = cluster.dir.join("backup.snap");
     let path = file.to_str().unwrap();
@@ -66,9 +65,8 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
     assert_eq!((code, out.as_str()), (0, "Restored snapshot\n"), "{err}");
     waiting.await.unwrap().expect("it wakes within the client's patience");
     for agent in agents.iter().chain([&client]) {
-        let restored = until("the old value", Duration::from_secs(5), async || {
-            index(&cluster, agent, "old").await.filter(|found| *found == before)
-        });
+        let restored =
+            until("the old value", async || index(&cluster, agent, "old").await.filter(|found| *found == before));
         restored.await;
         assert_eq!(cluster.get(agent, "/v1/kv/new?stale").await.unwrap().0, 404);
     }
@@ -89,9 +87,7 @@ async fn a_snapshot_is_saved_and_restored_through_any_agent() {
         agent.start();
     }
     cluster.leader(&agents).await;
-    let after =
-        until("the key after a restart", Duration::from_secs(10), async || index(&cluster, &agents[0], "old").await)
-            .await;
+    let after = until("the key after a restart", async || index(&cluster, &agents[0], "old").await).await;
     assert!(after.0 == "Mw==" && after.1 > before.1, "{after:?} {before:?}");
     assert_eq!(cluster.get(&agents[0], "/v1/kv/large/5?raw").await.unwrap().1, large);
 }
@@ -117,7 +113,7 @@ async fn a_new_cluster_takes_over_what_an_older_one_had() {
     assert_eq!(index(&cluster, &new, "counter").await.unwrap().1, seen, "its own index");
     cluster.put(&new, "/v1/kv/counter", "newer").await.unwrap();
     assert!(index(&cluster, &new, "counter").await.unwrap().1 > seen, "indexes go on from there");
-    until("the new node in the catalog", Duration::from_secs(10), async || {
+    until("the new node in the catalog", async || {
         let nodes = cluster.json(&new, "/v1/health/node/new").await;
         nodes.as_array()?.iter().any(|check| check["Status"] == "passing").then_some(())
     })

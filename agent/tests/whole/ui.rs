@@ -2,7 +2,6 @@
 
 use crate::cluster::{Cluster, until};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const UI: &str = "/v1/internal/ui";
 
@@ -15,7 +14,7 @@ async fn the_pages_of_a_cluster_are_drawn_by_every_agent() {
     cluster.up(&client).await;
     let service = json!({"Name": "web", "Port": 80, "Tags": ["v1"], "Check": {"TTL": "1h", "Status": "passing"}});
     assert_eq!(cluster.put(&client, "/v1/agent/service/register", service.to_string()).await.unwrap().0, 200);
-    let nodes = until("both nodes with what is on them", Duration::from_secs(20), async || {
+    let nodes = until("both nodes with what is on them", async || {
         let nodes = cluster.json(&client, &format!("{UI}/nodes")).await;
         (nodes[0]["Services"][0]["Service"] == "web" && nodes[1]["Services"][0]["Service"] == "consul").then_some(nodes)
     })
@@ -37,7 +36,7 @@ async fn the_pages_of_a_cluster_are_drawn_by_every_agent() {
     let web = |passing: u8, critical: u8| json!({"Name": "web", "Total": 1, "Passing": passing, "Warning": 0, "Critical": critical});
     assert_eq!(before["Services"][1], web(1, 0));
     let blocking = format!("{overview}?index={index}");
-    let failed = until("what failed", Duration::from_secs(20), async || {
+    let failed = until("what failed", async || {
         let page = cluster.json(&client, &blocking).await;
         (page["Services"][1] == web(0, 1)).then_some(())
     });

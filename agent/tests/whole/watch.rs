@@ -113,7 +113,7 @@ async fn a_client_agent_streams_through_whatever_server_there_is() {
     let mut server = cluster.agent(1, "server1", &["-server", "-bootstrap-expect=1"]);
     let client = cluster.client(4);
     cluster.leader(std::slice::from_ref(&server)).await;
-    until("the client's way to the server", Duration::from_secs(10), async || {
+    until("the client's way to the server", async || {
         let (status, _) = cluster.get(&client, "/v1/kv/app/a").await.ok()?;
         (status == 404).then_some(())
     })

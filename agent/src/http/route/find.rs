@@ -62,7 +62,7 @@ pub fn find<'c>(facts: &Facts, call: &'c Call) -> Found<'c> {
 fn may_write(facts: &Facts, call: &Call) -> bool {
     let reads = matches!(call.method, Method::Get | Method::Head | Method::Options);
     let from = call.source.filter(|_| !reads && call.agent.is_none() && !facts.write_from.is_empty());
-    from.is_none_or(|from| facts.write_from.iter().any(|network| network.contains(from)))
+    from.is_none_or(|from| facts.write_from.iter().any(|network| network.contains(&from.to_canonical())))
 }
 
 /// What body a call may have, known from its head alone.

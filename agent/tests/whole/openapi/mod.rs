@@ -12,7 +12,6 @@ use lictor_agent::dice::Dice;
 use schema::{Maker, fits, fits_text, least, spoiled, text_of};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 /// Another one finds something else; `LICTOR_SEED` sets it.
 const SEED: u64 = 5;
@@ -82,7 +81,7 @@ impl World {
         let seed = std::env::var("LICTOR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
         let world = Self { cluster, agent, document, seed };
         let mut last = BTreeMap::new();
-        until("a catalog that nobody changes", Duration::from_secs(10), async || {
+        until("a catalog that nobody changes", async || {
             let now = world.state().await;
             let settled = now == last && now.values().any(|(_, body)| body.contains("serfHealth"));
             last = now;
