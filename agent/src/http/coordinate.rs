@@ -1,6 +1,6 @@
 //! `/v1/coordinate/...`: where nodes are, as far as round trips tell, and telling it.
 
-use super::call::{Call, Encoding, Form, Plan, Reply, WriteAnswer};
+use super::call::{Call, Encoding, Plan, Reply, WriteAnswer};
 use super::wire::{self, WirePlace};
 use super::{Context, body, named, options, undecodable};
 use crate::json::Object;
@@ -27,8 +27,7 @@ fn enabled(context: &Context<'_>) -> Result<(), Reply> {
 
 /// There are no segments: no row is of one that has a name.
 fn in_segment(call: &Call) -> Encoding {
-    let form = if matches!(call.params.get("segment"), None | Some("")) { Form::Plain } else { Form::Absent };
-    Encoding { form, ..Encoding::default() }
+    Encoding { form: options::unless_in(call, "segment"), ..Encoding::default() }
 }
 
 /// The servers, where they are among each other. There is no network across datacenters yet.

@@ -26,8 +26,13 @@ pub fn read(context: &Context<'_>, call: &Call, query: Query) -> Result<Plan, Re
 pub fn read_list(context: &Context<'_>, call: &Call, query: Query, fields: Fields) -> Result<Plan, Reply> {
     let filter = filter(call, fields)?.map(Arc::new);
     // No other cluster is a peer: what one would have exported is nothing.
-    let form = if matches!(call.params.get("peer"), None | Some("")) { Form::Plain } else { Form::Absent };
+    let form = unless_in(call, "peer");
     read_as(context, call, query, Encoding { form, filter, near: near(context, call), ..Encoding::default() })
+}
+
+/// How rows are shown, unless this parameter names something else that they would be of: there are none of such.
+pub fn unless_in(call: &Call, param: &str) -> Form {
+    if matches!(call.params.get(param), None | Some("")) { Form::Plain } else { Form::Absent }
 }
 
 /// As [`read`], for endpoints with an encoding of their own.

@@ -123,7 +123,7 @@ fn definition(object: &Object<'_>) -> Result<PreparedQuery, Reply> {
         name,
         session: bound(&session)?,
         token,
-        template: Template { prefix_match: !kind.is_empty(), ..template },
+        template,
         service: ServiceQuery { failover: Failover { nearest, ..service.failover }, ..service },
         dns_ttl: dns_ttl(ttl)?,
         ..PreparedQuery::default()
@@ -157,8 +157,9 @@ fn judged(service: &ServiceQuery, nearest: i64) -> Result<u32, Reply> {
 fn template(object: &Object<'_>) -> Result<(String, Template), BadField> {
     let Some(object) = object.object("Template")? else { return Ok(Default::default()) };
     let (regexp, remove_empty_tags) = (object.string("Regexp")?, object.boolean("RemoveEmptyTags")?);
-    let template = Template { prefix_match: false, regexp, remove_empty_tags };
-    Ok((object.string("Type")?, template))
+    let kind = object.string("Type")?;
+    let template = Template { prefix_match: !kind.is_empty(), regexp, remove_empty_tags };
+    Ok((kind, template))
 }
 
 /// The service, and `NearestN` as it was given.

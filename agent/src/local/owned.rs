@@ -50,7 +50,7 @@ pub struct Owned {
     dice: Dice,
     /// Who waits for a change to be persisted, and of which service.
     waiting: BTreeMap<super::Ticket, (Ticket, Key)>,
-    /// Who waits until the catalog was told.
+    /// Who waits until the catalog was told, the longest first.
     untold: Vec<Untold>,
     local_effects: Vec<LocalEffect>,
     sync_effects: Vec<SyncEffect>,
@@ -89,7 +89,7 @@ impl Owned {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let sync = self.sync.deadline().filter(|_| !self.silent);
-        let untold = self.untold.iter().map(|untold| untold.until);
+        let untold = self.untold.first().map(|untold| untold.until);
         self.local.deadline().into_iter().chain(sync).chain(untold).min()
     }
 

@@ -379,6 +379,13 @@ fn open_store(
         drop(LogStore::open(FileBackend::open(&unfinished)?, &unfinished, identity, STORE_CACHE)?);
         file::rename(&unfinished, path)?;
     }
+    open_made(path, identity)
+}
+
+fn open_made(
+    path: &Path,
+    identity: StoreIdentity,
+) -> Result<(LogStore, Recovered), crate::consensus::store::OpenError> {
     LogStore::open(FileBackend::open(path)?, path, identity, STORE_CACHE)
 }
 
@@ -411,8 +418,7 @@ fn reopening(data_dir: Option<&DataDir>, node: Uuid, engine: Option<EngineId>) -
             return Err(other());
         }
         let identity = StoreIdentity { fresh: fresh_engine()?, node };
-        let opened = FileBackend::open(path).and_then(|file| LogStore::open(file, path, identity, STORE_CACHE));
-        let (log, found) = opened.map_err(|error| error.to_string())?;
+        let (log, found) = open_made(path, identity).map_err(|error| error.to_string())?;
         if Some(found.engine) == engine { Ok(Box::new(log)) } else { Err(other()) }
     })
 }

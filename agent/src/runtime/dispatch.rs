@@ -97,9 +97,6 @@ struct Way<'a> {
 }
 
 /// A call that is held until it can be served.
-/// A server's reason not to deal with this agent at all, such as that it is of another cluster.
-struct Refused(String);
-
 struct Hold {
     journey: Journey,
     leadership: watch::Receiver<u64>,
@@ -288,10 +285,7 @@ impl Dispatcher {
         };
         match forward::place(&plan, &view) {
             Where::Here => {}
-            Where::There(leader) => {
-                let refused = |Refused(reason)| Attempt::Done(Reply::text(500, reason));
-                return self.pass(way, leader).await.unwrap_or_else(refused);
-            }
+            Where::There(leader) => return self.pass(way, leader).await.unwrap_or_else(Attempt::Done),
             Where::Nowhere(why) => return Attempt::Unserved(why),
         }
         match plan {
@@ -324,8 +318,8 @@ impl Dispatcher {
             attempt = match self.pass(way, server).await {
                 Ok(attempt) => attempt,
                 // Another one may be of our cluster.
-                Err(Refused(reason)) => {
-                    attempt = Attempt::Done(Reply::text(500, reason));
+                Err(refusal) => {
+                    attempt = Attempt::Done(refusal);
                     continue;
                 }
             };
@@ -339,7 +333,9 @@ impl Dispatcher {
         attempt
     }
 
-    async fn pass(&self, way: &Way<'_>, to: SocketAddr) -> Result<Attempt<Reply>, Refused> {
+    /// Passes a call on. `Err`: the reply to it, when the server does not deal with this agent at all, such as one of another
+    /// cluster.
+    async fn pass(&self, way: &Way<'_>, to: SocketAddr) -> Result<Attempt<Reply>, Reply> {
         if way.hops >= HOPS_MAX {
             return Ok(Attempt::Unserved(Unserved::NoLeader));
         }
@@ -354,7 +350,7 @@ impl Dispatcher {
             Ok(Answered::Reply(reply)) => Ok(Attempt::Done(reply)),
             Ok(Answered::Unserved(why)) => Ok(Attempt::Unserved(why)),
             Err(Failed::NotSent) => Ok(Attempt::Unserved(Unserved::Unreachable)),
-            Err(Failed::Refused(reason)) => Err(Refused(reason)),
+            Err(Failed::Refused(reason)) => Err(Reply::text(500, reason)),
             Err(Failed::Lost) => Ok(Attempt::Lost),
         }
     }
@@ -456,10 +452,8 @@ impl Dispatcher {
         };
         let freshness = Freshness::of(&found.view, clock::now());
         let reply = answer::read_reply(&read, found.index, &found.encoded, freshness);
-        Attempt::Done(match way.call.params.has("cached") {
-            true => answer::cached(reply, &read.subject, kept),
-            false => reply,
-        })
+        let asks = way.call.params.has("cached");
+        Attempt::Done(if asks { answer::cached(reply, &read.subject, kept) } else { reply })
     }
 
     /// Evaluates and encodes, or finds it done already for the same state; and which of both.

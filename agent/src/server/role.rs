@@ -332,6 +332,11 @@ impl Role {
             .map(|voter| voter.engine)
     }
 
+    /// Whether a voter is this server, or alive as far as gossip knows.
+    fn lives(&self, voter: &Voter) -> bool {
+        voter.engine == self.engine || alive(&self.members, voter)
+    }
+
     fn is_leaving(&self, voter: &Voter) -> bool {
         let member = self.members.iter().find(|member| member.id == voter.node);
         member.and_then(ServerTags::of).is_some_and(|tags| tags.leaving)
@@ -430,7 +435,7 @@ impl Role {
         }
         *told = true;
         let voters = &status.members.voters;
-        let living = voters.iter().filter(|voter| voter.engine == self.engine || alive(&self.members, voter)).count();
+        let living = voters.iter().filter(|voter| self.lives(voter)).count();
         if keeps_quorum(living, voters.len()) {
             tracing::warn!(
                 "there is no leader, though {living} of {} voters are alive; their logs say why",

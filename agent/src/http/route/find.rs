@@ -100,7 +100,7 @@ fn clean(path: &str) -> Cow<'_, str> {
         return Cow::Borrowed(path);
     };
     let is_clean = (segments.is_empty() || segments.split('/').all(says_all)) && (last.is_empty() || says_all(last));
-    if is_clean && (path == "/" || !path.starts_with("//")) {
+    if is_clean && !path.starts_with("//") {
         return Cow::Borrowed(path);
     }
     let mut kept: Vec<&str> = Vec::new();

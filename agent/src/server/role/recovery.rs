@@ -7,7 +7,7 @@
 //!
 //! It never acts of its own accord: an operator confirms the very situation that he was shown.
 
-use super::{RECOVERED, Recovered, Role, alive, no_leader, replica};
+use super::{RECOVERED, Recovered, Role, no_leader, replica};
 use crate::consensus::{LogEnd, Member as Voter, Members, Write};
 use crate::effect::{Answer, Effect, Job, Ticket};
 use crate::gossip::MemberStatus;
@@ -120,8 +120,7 @@ impl Role {
         if !status.members.is_voter(self.engine) {
             return Err(CannotRecover::NotAVoter(voters.iter().map(name).collect::<Vec<_>>().join(", ")));
         }
-        let (living, lost): (Vec<Voter>, Vec<Voter>) =
-            voters.iter().partition(|voter| voter.engine == self.engine || alive(&self.members, voter));
+        let (living, lost): (Vec<Voter>, Vec<Voter>) = voters.iter().partition(|voter| self.lives(voter));
         if keeps_quorum(living.len(), voters.len()) {
             return Err(CannotRecover::Majority { alive: living.len(), voters: voters.len() });
         }
